@@ -1,0 +1,5 @@
+"""`python -m cmo`, the same as `cmo`."""
+
+from cmo.cli import main
+
+main()

@@ -1,0 +1,76 @@
+"""The commands put together.
+
+Each is a module of its own and loaded when it is called: asking needs other libraries than indexing, and `cmo --help`
+none of them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import sys
+from types import MappingProxyType
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from cmo import __version__
+
+COMMANDS = MappingProxyType(
+    {
+        "index": "Bring the index up to date with the papers folder.",
+        "ask": "Answer a question from the papers, each sentence with its page.",
+        "retrieve": "Show the passages that fit a question best.",
+        "doctor": "Check what is configured, what works, and what to do.",
+    }
+)
+"""What each command does, in the order of the help. The function of that name stands in the module of that name."""
+
+
+class _Commands(TyperGroup):
+    """Lists the commands without loading them."""
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        for name, about in COMMANDS.items():
+            self.add_command(TyperCommand(name, help=about))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """The command that is called, loaded."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, _load(name) if name and command else None, rest
+
+
+app = typer.Typer(cls=_Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+def _load(name: str) -> Any:
+    single = typer.Typer(add_completion=False, rich_markup_mode="markdown")
+    single.command(name)(getattr(importlib.import_module(f"cmo.cli.{name}"), name))
+    return typer.main.get_command(single)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"cmo {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _shared(
+    version: bool = typer.Option(False, "--version", callback=_print_version, is_eager=True, help="Print the version."),
+) -> None:
+    """Ask your papers: every sentence of an answer can be checked on its page.
+
+    Exit codes: 0 done, 1 failed, 2 wrong usage.
+    """
+
+
+def main() -> None:
+    """Run the command line."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal that cannot show a character must not end the command.
+            stream.reconfigure(errors="backslashreplace")
+    app(prog_name="cmo")

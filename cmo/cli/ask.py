@@ -1,0 +1,123 @@
+"""`cmo ask`: a question answered in the terminal."""
+
+from __future__ import annotations
+
+import sys
+import uuid
+from datetime import UTC, datetime
+
+import typer
+
+from cmo.bootstrap.answering import Application
+from cmo.citations import bibliography
+from cmo.cli.batch import run_batch
+from cmo.cli.options import (
+    BatchOption,
+    JsonOption,
+    PapersOption,
+    QuestionArgument,
+    StorageOption,
+    one_question,
+    settings_for,
+)
+from cmo.cli.output import print_json, say
+from cmo.cli.session import Session, errors_as_sentences, open_session
+from cmo.errors import EngineUnavailable
+from cmo.values import Answer, Citation, Finished, Question
+
+
+def ask(
+    question: QuestionArgument = None,
+    batch: BatchOption = False,
+    papers: PapersOption = None,
+    storage: StorageOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Answer a question from the papers, each sentence with its page.
+
+    Exit code 1 when nothing could be searched; that the papers do not answer is no failure.
+    """
+    text = one_question(question, batch=batch)
+    with (
+        errors_as_sentences(as_json=as_json or batch),
+        open_session(settings_for(papers=papers, storage=storage)) as session,
+    ):
+        went_well = _ask_batch(session) if text is None else _ask_one(session, text, as_json=as_json)
+    if not went_well:
+        raise typer.Exit(1)
+
+
+def _ask_batch(session: Session) -> bool:
+    return run_batch(sys.stdin.buffer, lambda text: answer_as_json(session.run(_answer(session.application, text))))
+
+
+def _ask_one(session: Session, text: str, *, as_json: bool) -> bool:
+    answer = session.run(_answer(session.application, text))
+    if as_json:
+        print_json(answer_as_json(answer))
+    else:
+        _print(answer)
+    return _searched(answer)
+
+
+def _searched(answer: Answer) -> bool:
+    return bool(answer.generation)
+
+
+async def _answer(application: Application, text: str) -> Answer:
+    question = Question(
+        text=text,
+        user_id="cli",
+        thread_id=f"cli-{uuid.uuid4().hex}",
+        asked_at=datetime.now(UTC),
+    )
+    answer = None
+    async for event in application.pipeline.ask(question):
+        if isinstance(event, Finished):
+            answer = event.answer
+    if answer is None:
+        raise EngineUnavailable("The question ended without an answer. Run `cmo doctor` to see what is wrong.")
+    return answer
+
+
+def answer_as_json(answer: Answer) -> dict[str, object]:
+    """The answer as `cmo ask --json` prints it."""
+    return {
+        "answer": answer.text,
+        "answered": answer.answered,
+        "language": answer.language,
+        "engine": answer.engine,
+        "model": answer.model,
+        "reason": answer.reason,
+        "citations": [_citation_as_json(citation) for citation in answer.citations],
+        "cost_usd": answer.cost_usd,
+        "seconds": round(answer.seconds, 4),
+        "notice": answer.notice,
+    }
+
+
+def _citation_as_json(citation: Citation) -> dict[str, object]:
+    return {
+        "number": citation.number,
+        "document": citation.document,
+        "title": citation.title,
+        "page": citation.page,
+        "quote": citation.quote,
+        "url": citation.url,
+    }
+
+
+def _print(answer: Answer) -> None:
+    say(answer.text)
+    say("")
+    for citation, line in zip(answer.citations, bibliography(answer.citations), strict=True):
+        say(f"{line} ({citation.document})")
+        if not answer.answered:
+            say(f"    {citation.quote}", style="dim")
+    if answer.notice:
+        say(answer.notice, style="yellow")
+    say(
+        f"{answer.engine} · {answer.model} · {answer.seconds:.1f} s · ${answer.cost_usd:.4f} · "
+        "for research, not for diagnosis",
+        style="dim",
+    )

@@ -1,0 +1,60 @@
+"""The options that all commands share, and the settings they lead to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cmo.errors import SettingsError
+from cmo.logs import configure_logging
+from cmo.settings import Settings, load_settings
+
+PapersOption = Annotated[
+    Path | None,
+    typer.Option("--papers", metavar="DIR", help="Folder of the papers.", show_default="the setting CMO_PAPERS_DIR"),
+]
+StorageOption = Annotated[
+    Path | None,
+    typer.Option("--storage", metavar="DIR", help="Folder of the index.", show_default="the setting CMO_STORAGE_DIR"),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on stdout.")]
+QuestionArgument = Annotated[str | None, typer.Argument(metavar="QUESTION", help="The question.", show_default=False)]
+BatchOption = Annotated[
+    bool,
+    typer.Option("--batch", help='Read JSON lines {"id", "question"} on stdin and print a JSON line for each.'),
+]
+
+
+def settings_for(*, papers: Path | None, storage: Path | None) -> Settings:
+    """The settings with the command's folders in place of the configured ones; logging is set up by them.
+
+    Raises:
+        SettingsError: a setting is wrong, or the log file cannot be written.
+    """
+    given = {"papers_dir": papers, "storage_dir": storage}
+    folders = {name: folder.expanduser().absolute() for name, folder in given.items() if folder is not None}
+    settings = load_settings().model_copy(update=folders)
+    try:
+        configure_logging(settings)
+    except OSError as error:
+        raise SettingsError(f'LOG_FILE is "{settings.log_file}". Allowed: a file that can be written.') from error
+    return settings
+
+
+def one_question(question: str | None, *, batch: bool) -> str | None:
+    """The question of the command line, or None for a batch.
+
+    Raises:
+        typer.BadParameter: neither is given, or both are.
+    """
+    text = (question or "").strip()
+    if batch == bool(text):
+        raise typer.BadParameter("Give a QUESTION, or --batch and questions on stdin.")
+    return None if batch else readable(text)
+
+
+def readable(text: str) -> str:
+    """The text with "?" in place of bytes that were no UTF-8, which nothing further down could store."""
+    return text.encode("utf-8", "replace").decode("utf-8")

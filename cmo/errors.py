@@ -1,0 +1,55 @@
+"""Every error this project raises on purpose.
+
+    OracleError                    the message can be shown to a person as it is
+    ├── SettingsError              a setting is missing or wrong; names the variable
+    ├── LibraryError               the papers folder or its index cannot be used
+    │   ├── WriterLocked           another process is writing this index
+    │   ├── IndexDamaged           the stored index is incomplete or unreadable
+    │   └── UnreadableDocument     one file cannot be read; carries its FileStatus
+    ├── ModelUnavailable           a model cannot do its job (weights missing, server down)
+    └── EngineUnavailable          an engine could not look for an answer
+
+Adapters turn foreign errors into these at their edge, with `from error`. Messages name the thing and
+say what to do next.
+"""
+
+from cmo.values import FileStatus
+
+
+class OracleError(Exception):
+    """The root; its message can be shown to a person."""
+
+
+class SettingsError(OracleError):
+    """A setting is missing or wrong. The message names the variable, its value and what is allowed."""
+
+
+class LibraryError(OracleError):
+    """The papers folder or its index cannot be used."""
+
+
+class WriterLocked(LibraryError):
+    """Another process holds the writer lock of this index. The message says which."""
+
+
+class IndexDamaged(LibraryError):
+    """The stored index is incomplete or unreadable and has to be repaired or rebuilt."""
+
+
+class UnreadableDocument(LibraryError):
+    """One file cannot be read.
+
+    `status` is the outcome recorded for the file; the message is the reason shown beside it.
+    """
+
+    def __init__(self, status: FileStatus, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+class ModelUnavailable(OracleError):
+    """A model cannot do its job: weights missing or damaged, or its server does not answer."""
+
+
+class EngineUnavailable(OracleError):
+    """An engine could not look for an answer at all."""

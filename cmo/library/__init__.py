@@ -1,0 +1,1 @@
+"""The papers: text, passages, what is known about each file, and the index built from them."""

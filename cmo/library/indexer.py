@@ -1,0 +1,223 @@
+"""The indexing of a papers folder: one writer, the right generation, a run, and the swap.
+
+What a run does to each file stands in `run`; here it is decided which generation it works on, what is done about a
+damaged one, and when a rebuilt one takes the place of the one that serves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeAlias
+
+from cmo.errors import IndexDamaged, LibraryError
+from cmo.library import generations
+from cmo.library.generations import GenerationInfo, Recipe
+from cmo.library.lock import writer_lock
+from cmo.library.progress import Meter
+from cmo.library.reader import Limits
+from cmo.library.run import Graph, GraphWriter, Outcome, Reader, Run
+from cmo.storage.manifest import Manifest
+from cmo.values import FileStatus, IndexProgress, IndexReport
+
+MAX_LOST_SHARE = 0.1
+"""A rebuilt index that failed on a larger share of what the serving one holds is not put in its place."""
+
+GraphFactory: TypeAlias = Callable[[GenerationInfo], GraphWriter]
+CarryCache: TypeAlias = Callable[[Path, Path], object]
+OnProgress: TypeAlias = Callable[[IndexProgress], None]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Opened:
+    """The generation worked on, and the one that serves meanwhile when it is another."""
+
+    target: GenerationInfo
+    manifest: Manifest
+    serving: GenerationInfo | None
+    before: Manifest | None
+
+
+class Indexer:
+    """Brings the index of one papers folder up to date."""
+
+    def __init__(
+        self,
+        *,
+        papers: Path,
+        storage: Path,
+        recipe: Recipe,
+        reader: Reader,
+        open_graph: GraphFactory,
+        carry_cache: CarryCache,
+        limits: Limits | None = None,
+    ) -> None:
+        """Nothing is touched before `run`.
+
+        `open_graph` makes the graph of a generation, not yet opened. `carry_cache` copies the extraction cache from one
+        index file to another. `limits` are those of the reader: when they change, files that were too large for the
+        others are looked into again.
+        """
+        self._papers = papers
+        self._storage = storage
+        self._recipe = recipe
+        self._reader = reader
+        self._open_graph = open_graph
+        self._carry_cache = carry_cache
+        self._limits = limits or Limits()
+
+    async def run(self, *, on_progress: OnProgress | None = None, cancel: asyncio.Event | None = None) -> IndexReport:
+        """Read what is new or changed, take out what is gone, leave the rest alone.
+
+        Setting `cancel` ends the run after its current step; what is finished stays, and the next run goes on from
+        there. So does whatever ends it, a killed process included.
+
+        Raises:
+            WriterLocked: another process is at it.
+            LibraryError: the folders cannot be used, or the disk is full.
+        """
+        started = time.monotonic()
+        await asyncio.to_thread(generations.prepare, self._storage)
+        with writer_lock(self._storage):
+            report = await self._run_or_start_over(on_progress or _ignore, cancel or asyncio.Event())
+        return replace(report, seconds=time.monotonic() - started)
+
+    async def _run_or_start_over(self, on_progress: OnProgress, cancel: asyncio.Event) -> IndexReport:
+        target = await asyncio.to_thread(self._choose)
+        try:
+            return await self._run(target, on_progress, cancel)
+        except IndexDamaged as error:
+            _log.error("index_damaged", extra={"generation": target.name}, exc_info=True)
+            notice = f"The index was damaged and is being built again. {error}"
+        await self._require_working_graph()
+        place = await asyncio.to_thread(generations.set_aside, target, datetime.now(UTC))
+        report = await self._run(await asyncio.to_thread(self._choose), on_progress, cancel)
+        return replace(report, notices=(f"{notice} The damaged one was moved to {place}.", *report.notices))
+
+    async def _require_working_graph(self) -> None:
+        """Raise what keeps any graph from being opened: then it is not this index that is broken."""
+        with tempfile.TemporaryDirectory(dir=self._storage, prefix=".probe-") as folder:
+            graph = self._open_graph(GenerationInfo(name="g0000-00000000", folder=Path(folder)))
+            await graph.open()
+            await graph.close()
+
+    def _choose(self) -> GenerationInfo:
+        """The serving generation if it is of our recipe, else one begun or left by an earlier run, else a new one."""
+        serving = generations.current(self._storage)
+        if serving is not None and serving.made_by(self._recipe):
+            return serving
+        matching = [info for info in generations.generations(self._storage) if info.made_by(self._recipe)]
+        return matching[-1] if matching else generations.create(self._storage, self._recipe)
+
+    async def _run(self, target: GenerationInfo, on_progress: OnProgress, cancel: asyncio.Event) -> IndexReport:
+        async with contextlib.AsyncExitStack() as stack:
+            opened = await asyncio.to_thread(self._open, target)
+            stack.callback(opened.manifest.close)
+            if opened.before is not None:
+                stack.callback(opened.before.close)
+            graph = Graph(lambda: self._open_graph(target), before_opening=lambda: _note_begin(opened.manifest))
+            stack.push_async_callback(graph.close)
+            run = Run(
+                papers=self._papers,
+                limits=self._limits,
+                manifest=opened.manifest,
+                earlier=await asyncio.to_thread(self._carry, opened),
+                graph=graph,
+                reader=self._reader,
+                meter=Meter(on_progress),
+                cancel=cancel,
+            )
+            outcome = await run.to_the_end(also=opened.before)
+            await graph.close()
+            return await asyncio.to_thread(self._finish, opened, outcome)
+
+    def _open(self, target: GenerationInfo) -> _Opened:
+        serving = generations.current(self._storage)
+        manifest = Manifest(target.database, writable=True)
+        recipe = manifest.meta("recipe")
+        if recipe is None:
+            manifest.set_meta({"recipe": self._recipe.to_json()})
+        elif recipe != self._recipe.to_json():
+            manifest.close()
+            raise IndexDamaged(f"{target.database} was made in another way than its name says.")
+        if serving is None:
+            # The very first index answers as soon as its first document is in.
+            generations.serve(self._storage, target)
+        before = None if serving is None or serving == target else _earlier(serving)
+        return _Opened(target=target, manifest=manifest, serving=serving, before=before)
+
+    def _carry(self, opened: _Opened) -> Manifest | None:
+        """Carry over what stays good; returns the manifest whose pages do."""
+        if opened.before is None or opened.serving is None:
+            return None
+        changed = _changed_steps(opened.before, self._recipe)
+        if opened.manifest.meta("cache_carried") is None and "extractor" not in changed:
+            self._carry_cache(opened.serving.database, opened.target.database)
+            opened.manifest.set_meta({"cache_carried": "1"})
+        _log.info("index_rebuild", extra={"generation": opened.target.name, "changed": ", ".join(changed)})
+        return None if "reader" in changed else opened.before
+
+    def _finish(self, opened: _Opened, outcome: Outcome) -> IndexReport:
+        """Put a whole generation in the place of the one that served, and clear away the old ones."""
+        report = IndexReport(files=outcome.files, seconds=0.0, generation=opened.target.name, cancelled=outcome.stopped)
+        if outcome.stopped:
+            return report
+        lost = _lost_share(opened.before, outcome)
+        if lost > MAX_LOST_SHARE:
+            notice = (
+                f"The rebuilt index failed on {lost:.0%} of the papers, so the one before goes on serving. "
+                "See why they failed, and index again."
+            )
+            return replace(report, notices=(notice,))
+        if opened.serving != opened.target:
+            generations.serve(self._storage, opened.target)
+        self._clear_away(opened)
+        return report
+
+    def _clear_away(self, opened: _Opened) -> None:
+        """Keep the generation that serves and the one before it."""
+        others = [info for info in generations.generations(self._storage) if info != opened.target]
+        spare = opened.serving if opened.serving in others else (others[-1] if others else None)
+        generations.prune(self._storage, keep={opened.target.name, *([spare.name] if spare else [])})
+
+
+def _ignore(_: IndexProgress) -> None:
+    return
+
+
+def _note_begin(manifest: Manifest) -> None:
+    manifest.set_meta({"running": "1"})
+
+
+def _earlier(serving: GenerationInfo) -> Manifest | None:
+    """The manifest of the generation that serves, writable to take removed files out; None when it is of no use."""
+    try:
+        return Manifest(serving.database, writable=True)
+    except LibraryError:
+        _log.warning("earlier_index_not_readable", extra={"generation": serving.name}, exc_info=True)
+        return None
+
+
+def _changed_steps(before: Manifest, recipe: Recipe) -> tuple[str, ...]:
+    try:
+        return recipe.changes(Recipe.from_json(before.meta("recipe") or ""))
+    except ValueError:
+        return ("reader", "extractor")
+
+
+def _lost_share(before: Manifest | None, outcome: Outcome) -> float:
+    """The share of what `before` holds that failed in this run."""
+    if before is None:
+        return 0.0
+    held = {row.path for row in before.files() if row.status is FileStatus.INDEXED}
+    failed = {report.file for report in outcome.files if report.status is FileStatus.FAILED}
+    return len(held & failed) / max(1, len(held))

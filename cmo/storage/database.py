@@ -1,0 +1,128 @@
+"""The application's own database: connections, transactions and migrations. Nothing here knows a table.
+
+The database is one SQLite file, reached through SQLAlchemy's async Core. Python's driver opens transactions lazily and
+as readers, which makes concurrent writers fail with "database is locked" instead of waiting their turn. So the driver's
+own transactions are switched off and ours say at their start whether they write (SQLAlchemy documentation, "Dialects:
+SQLite", "Enabling Non-Legacy SQLite Transactional Modes").
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+
+from cmo.errors import SettingsError
+
+DRIVER = "sqlite+aiosqlite"
+
+BUSY_SECONDS = 30
+"""How long a writer waits for its turn before SQLite says that the database is locked."""
+
+_BEGIN = "cmo_begin"
+_MIGRATIONS = Path(__file__).parent / "migrations"
+_one_migration = threading.Lock()  # alembic keeps the migration under way in a module
+
+
+class Database:
+    """Transactions on one database file. Built once, closed at the end; safe to use concurrently."""
+
+    def __init__(self, url: str) -> None:
+        """Opens nothing yet.
+
+        Raises:
+            SettingsError: `url` is not "sqlite+aiosqlite:///" and a path.
+        """
+        engine = create_async_engine(_checked(url))
+        _set_up(engine.sync_engine)
+        self._reader = engine
+        self._writer = engine.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that sees one state of the database and changes nothing."""
+        async with self._reader.connect() as connection, connection.begin():
+            yield connection
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that waits for its turn to write; committed at the end, rolled back on an error."""
+        async with self._writer.begin() as connection:
+            yield connection
+
+    async def ping(self) -> None:
+        """Returns when the database answers.
+
+        Raises:
+            sqlalchemy.exc.SQLAlchemyError: it does not.
+        """
+        async with self.read() as connection:
+            await connection.execute(sa.text("SELECT 1"))
+
+    async def close(self) -> None:
+        """Closes every connection."""
+        await self._reader.dispose()
+
+
+async def migrate(url: str) -> None:
+    """Brings the database up to this version's tables, making file and folder where they are missing.
+
+    Several processes may do so at once: one works, the others wait for it and find the work done.
+
+    Raises:
+        SettingsError: `url` is not "sqlite+aiosqlite:///" and a path.
+    """
+    await asyncio.to_thread(_migrate, _checked(url))
+
+
+def _migrate(url: sa.URL) -> None:
+    assert url.database is not None
+    Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    config = Config(attributes={})
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    engine = sa.create_engine(url.set(drivername="sqlite"), poolclass=sa.NullPool)
+    _set_up(engine)
+    with (
+        _one_migration,
+        engine.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"}).begin() as connection,
+    ):
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def _checked(text: str) -> sa.URL:
+    try:
+        url = sa.make_url(text)
+    except ArgumentError as error:
+        raise SettingsError(f"DATABASE_URL cannot be read. Allowed: {DRIVER}:///PATH.") from error
+    if url.drivername != DRIVER or url.host or url.database in (None, "", ":memory:"):
+        raise SettingsError(f"DATABASE_URL is {url.render_as_string(hide_password=True)}. Allowed: {DRIVER}:///PATH.")
+    return url
+
+
+def _set_up(engine: sa.Engine) -> None:
+    sa.event.listen(engine, "connect", _prepare)
+    sa.event.listen(engine, "begin", _begin)
+
+
+def _prepare(connection: Any, _record: object) -> None:
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA synchronous = NORMAL")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()
+
+
+def _begin(connection: sa.Connection) -> None:
+    connection.exec_driver_sql(connection.get_execution_options().get(_BEGIN, "BEGIN"))

@@ -1,0 +1,1 @@
+"""The chat: what people see and touch. It knows the pipeline and the library by their interfaces only."""

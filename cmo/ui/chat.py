@@ -1,0 +1,361 @@
+"""The chat's handlers: a question comes in, its journey is shown, and nothing that goes wrong stays silent.
+
+Everything shown is made in render.py, everything about the library in library_talk.py. Question texts are never logged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import logging
+import secrets
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, ParamSpec, cast
+
+import chainlit as cl
+from chainlit.config import config
+from chainlit.server import app as chainlit_app
+from chainlit.session import WebsocketSession
+from chainlit.utils import utc_now
+from fastapi import FastAPI
+
+from cmo import web
+from cmo.errors import OracleError, SettingsError
+from cmo.logs import configure_logging, fields
+from cmo.settings import Settings
+from cmo.ui import compat, library_talk, render, starters
+from cmo.ui.identity import Guests, kept_secret
+from cmo.ui.perimeter import Perimeter
+from cmo.ui.services import Application, OpenApplication, Services
+from cmo.values import Answer, Event, Finished, Question, Stage, StageEnded, StageStarted, TextPiece
+
+log = logging.getLogger(__name__)
+
+FLUSH_SECONDS = 0.06
+"""Pieces of an answer are gathered this long: the browser renders the whole answer anew for each one it gets."""
+
+ABANDONED_SECONDS = 30.0
+"""How long the work of a closed tab goes on, in case it was only a lost connection."""
+
+QUESTION_CHARACTERS = 2_000
+"""Longer questions are sent back: they are pasted texts, which the search cannot do justice to."""
+
+LIBRARY = "Library"
+"""The command that shows the library."""
+
+_QUESTIONS = "questions"
+
+P = ParamSpec("P")
+
+
+def serve(load_settings: Callable[[], Settings], open_application: OpenApplication) -> None:
+    """Make Chainlit's server this application's: handlers, routes, perimeter, patches. Called by app.py.
+
+    Chainlit runs app.py again when it reloads; what is built once is kept on Chainlit's own application. Wrong
+    settings end the process with their own message.
+    """
+    if not hasattr(chainlit_app.state, "chat"):
+        try:
+            settings = load_settings()
+        except SettingsError as error:
+            raise SystemExit(str(error)) from error
+        configure_logging(settings)
+        compat.apply()
+        services = Services(settings, open_application)
+        guests = Guests(_secret(settings))
+        chainlit_app.state.chat = Chat(services, guests, settings.papers_dir)
+        _put_first(chainlit_app, services, settings.papers_dir)
+        chainlit_app.add_middleware(Perimeter, guests=guests)
+    chainlit_app.state.chat.register()
+
+
+def guarded(handler: Callable[P, Awaitable[None]]) -> Callable[P, Awaitable[None]]:
+    """The handler, whose failures are told to the person: in our words, or as an incident that can be looked up.
+
+    Chainlit shows nothing at all when handling a message fails, and foreign error messages when others do.
+    """
+
+    @functools.wraps(handler)
+    async def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            await handler(*args, **kwargs)
+        except OracleError as error:
+            log.warning("request_refused", extra=fields(error=type(error).__name__, reason=str(error)))
+            await cl.ErrorMessage(content=str(error)).send()
+        except Exception:
+            incident = secrets.token_hex(4)
+            log.exception("unexpected_error", extra=fields(incident=incident))
+            await cl.ErrorMessage(content=_apology(incident)).send()
+
+    return run
+
+
+class Chat:
+    """The handlers of all chats of this process."""
+
+    def __init__(self, services: Services, guests: Guests, papers_dir: Path) -> None:
+        self._services = services
+        self._guests = guests
+        self._papers_dir = papers_dir
+        self._grace: set[asyncio.Task[None]] = set()
+
+    def register(self) -> None:
+        """Hand the handlers to Chainlit."""
+        cl.on_app_startup(self.start)
+        cl.on_app_shutdown(self._services.close)
+        cl.set_starters(self.starters)
+        cl.on_chat_start(guarded(self.greet))
+        cl.on_message(guarded(self.answer))
+        cl.on_chat_end(self.give_up_later)
+        cl.action_callback(library_talk.INDEX)(guarded(self.index))
+        cl.action_callback(library_talk.CANCEL)(guarded(self.cancel_indexing))
+
+    async def start(self) -> None:
+        """Open the application and bring the index up to date, in the background.
+
+        What fails here is told to whoever asks next; the server starts all the same, to be able to tell.
+        """
+        log.info("chat_ready", extra=fields(url=f"http://{config.run.host}:{config.run.port}"))
+        try:
+            await (await self._services.library()).start_indexing()
+        except OracleError as error:
+            log.error("library_not_ready", extra=fields(reason=str(error)))
+        except Exception:
+            log.exception("library_not_ready")
+
+    async def starters(self, user: object = None, language: str | None = None) -> list[cl.Starter]:
+        """The questions of the welcome page, and the way to the library."""
+        try:
+            state = await (await self._services.library()).state()
+        except OracleError as error:
+            log.warning("no_starters", extra=fields(reason=str(error)))
+            return []
+        found = starters.questions(state.documents)
+        return [cl.Starter(label=question, message=question) for question in found]
+
+    async def greet(self) -> None:
+        """Begin a chat."""
+        await cl.context.emitter.set_commands(
+            [
+                {
+                    "id": LIBRARY,
+                    "description": "What is in the library; index new papers",
+                    "icon": "library",
+                    "button": True,
+                    "persistent": False,
+                    "selected": False,
+                }
+            ]
+        )
+        await library_talk.greet(await self._services.library(), self._papers_dir)
+
+    async def answer(self, message: cl.Message) -> None:
+        """Answer one message."""
+        application = await self._services.get()
+        text = message.content.strip()
+        if message.command == LIBRARY:
+            await library_talk.show(application.library, self._papers_dir)
+        elif not text:
+            await cl.Message(content="Please type a question.").send()
+        elif len(text) > QUESTION_CHARACTERS:
+            await cl.Message(content=_too_long(text)).send()
+        else:
+            await self._ask(application, text)
+
+    async def index(self, action: cl.Action) -> None:
+        """Start indexing, from its button."""
+        await library_talk.start(await self._services.library(), self._papers_dir)
+
+    async def cancel_indexing(self, action: cl.Action) -> None:
+        """Stop indexing, from its button."""
+        await library_talk.cancel(await self._services.library())
+
+    async def give_up_later(self) -> None:
+        """Stop the work of a tab that is closed and does not come back; Chainlit would finish it for nobody."""
+        session = cl.context.session
+        if isinstance(session, WebsocketSession):
+            task = asyncio.create_task(_give_up(session, session.socket_id))
+            self._grace.add(task)
+            task.add_done_callback(self._grace.discard)
+
+    async def _ask(self, application: Application, text: str) -> None:
+        state = await library_talk.wait_for_papers(application.library, self._papers_dir)
+        if not state.documents:
+            await library_talk.say_empty(state, self._papers_dir)
+            return
+        earlier: tuple[str, ...] = cl.user_session.get(_QUESTIONS) or ()
+        cl.user_session.set(_QUESTIONS, (*earlier, text))
+        question = Question(
+            text=text,
+            user_id=self._user_id(),
+            thread_id=cl.context.session.thread_id,
+            asked_at=datetime.now(UTC),
+            history=earlier,
+        )
+        notice = render.unfinished(state)
+        await _show(application.pipeline.ask(question), notices=[notice] if notice else [])
+
+    def _user_id(self) -> str:
+        """The guest of this chat; one for this page only when the browser keeps no cookies."""
+        session = cl.context.session
+        known = self._guests.user_id(session.environ.get("HTTP_COOKIE", ""))
+        return known or f"guest-{session.id.replace('-', '')}"
+
+
+class Trail:
+    """The collapsed step above an answer: it tells the stage under way, and holds what came out of each."""
+
+    def __init__(self) -> None:
+        run = cl.context.current_step
+        self._root = cl.Step(
+            name="Starting", type="tool", parent_id=run.id if run else None, show_input=False, icon="search"
+        )
+        self._root.start = utc_now()
+        self._stages: dict[Stage, cl.Step] = {}
+
+    async def begin(self, stage: Stage) -> None:
+        """Show that a stage has begun."""
+        step = cl.Step(
+            name=render.stage_line(stage), type="tool", parent_id=self._root.id, show_input=False, default_open=True
+        )
+        step.start = utc_now()
+        self._stages[stage] = step
+        self._root.name = step.name
+        await (self._root.update() if len(self._stages) > 1 else self._root.send())
+        await step.send()
+
+    async def end(self, event: StageEnded) -> None:
+        """Show what came out of a stage."""
+        step = self._stages[event.stage]
+        step.output = render.plain(event.summary)
+        step.end = utc_now()
+        await step.update()
+
+    async def close(self, words: str) -> None:
+        """Say how the journey ended."""
+        self._root.name = words
+        self._root.end = utc_now()
+        if self._stages:
+            await self._root.update()
+
+
+class Typing:
+    """Streams text into a message, gathered into pieces FLUSH_SECONDS apart."""
+
+    def __init__(self, message: cl.Message) -> None:
+        self._message = message
+        self._waiting = ""
+        self._flush: asyncio.Task[None] | None = None
+
+    async def write(self, text: str) -> None:
+        """Show `text` soon."""
+        self._waiting += text
+        if self._flush is None or self._flush.done():
+            self._flush = asyncio.create_task(self._show_soon())
+
+    async def close(self) -> None:
+        """Show what is left."""
+        if self._flush is not None:
+            await self._flush
+        await self._show()
+
+    def discard(self) -> None:
+        """Show nothing more."""
+        self._waiting = ""
+        if self._flush is not None:
+            self._flush.cancel()
+
+    async def _show_soon(self) -> None:
+        await self._show()
+        await asyncio.sleep(FLUSH_SECONDS)
+        await self._show()
+
+    async def _show(self) -> None:
+        text, self._waiting = self._waiting, ""
+        if text:
+            await self._message.stream_token(text)
+
+
+async def _show(events: Any, *, notices: list[str]) -> None:
+    """Show a journey's events as they come, and its answer."""
+    message = cl.Message(content="")
+    trail = Trail()
+    typing = Typing(message)
+    try:
+        async with contextlib.aclosing(cast(AsyncGenerator[Event, None], events)):
+            async for event in events:
+                match event:
+                    case StageStarted(stage=stage):
+                        await trail.begin(stage)
+                    case StageEnded():
+                        await trail.end(event)
+                    case TextPiece(text=text):
+                        await typing.write(render.piece(text))
+                    case Finished(answer=answer):
+                        await typing.close()
+                        await trail.close(_ending(answer))
+                        await _finish(message, answer, notices)
+    except asyncio.CancelledError:
+        typing.discard()
+        await _stopped(message, trail)
+        raise
+    except Exception:
+        await trail.close("Failed")
+        await typing.close()
+        if message.content:
+            await message.send()
+        raise
+
+
+async def _finish(message: cl.Message, answer: Answer, notices: list[str]) -> None:
+    message.content = render.answer(answer, notices)
+    message.metadata = {"icon": "circle-help"} if not answer.answered else {}
+    message.elements = [
+        cl.CustomElement(name="CitedSources", props=dict(render.answer_props(answer)), display="inline")  # type: ignore[list-item]
+    ]
+    await message.send()
+
+
+async def _stopped(message: cl.Message, trail: Trail) -> None:
+    await trail.close("Stopped")
+    message.content = "\n\n".join(filter(None, [message.content, render.STOPPED]))
+    await message.send()
+
+
+async def _give_up(session: WebsocketSession, socket_id: str) -> None:
+    await asyncio.sleep(ABANDONED_SECONDS)
+    came_back = WebsocketSession.get_by_id(session.id) is session and session.socket_id != socket_id
+    if not came_back and session.current_task is not None and not session.current_task.done():
+        log.info("abandoned_work_stopped")
+        session.current_task.cancel()
+
+
+def _put_first(app: FastAPI, services: Services, papers_dir: Path) -> None:
+    """Our routes before Chainlit's, whose last one answers everything else with its page."""
+    app.router.routes[:0] = web.routes(services.library, papers_dir)
+
+
+def _secret(settings: Settings) -> bytes:
+    configured = settings.chainlit_auth_secret
+    return configured.get_secret_value().encode() if configured else kept_secret(settings.storage_dir / ".secret")
+
+
+def _ending(answer: Answer) -> str:
+    return f"{'How this was answered' if answer.answered else 'What was searched'} · {answer.seconds:.1f} s"
+
+
+def _apology(incident: str) -> str:
+    return (
+        f"Something went wrong on our side (incident `{incident}`). Please ask again; if it happens again, "
+        "the log has the details under this number."
+    )
+
+
+def _too_long(text: str) -> str:
+    return (
+        f"This question has {len(text):,} characters; at most {QUESTION_CHARACTERS:,} can be searched for. "
+        "Please shorten it."
+    )

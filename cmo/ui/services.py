@@ -1,0 +1,63 @@
+"""The application's parts, built once when they are first needed and closed once at the end.
+
+Chainlit calls its hooks in several ways (start-up, reload, tests), so nobody can rely on who comes first: whoever needs
+the parts asks here. This module refuses to know how they are built.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from typing import Protocol
+
+from cmo.interfaces import LibraryView, Pipeline
+from cmo.settings import Settings
+
+
+class Application(Protocol):
+    """What the chat needs of the application."""
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """Answers questions."""
+
+    @property
+    def library(self) -> LibraryView:
+        """Tells about the papers."""
+
+
+OpenApplication = Callable[[Settings], AbstractAsyncContextManager[Application]]
+"""Opens the application for the settings given."""
+
+
+class Services:
+    """Hands out the one application of this process."""
+
+    def __init__(self, settings: Settings, open_application: OpenApplication) -> None:
+        self._settings = settings
+        self._open = open_application
+        self._lock = asyncio.Lock()
+        self._stack = AsyncExitStack()
+        self._application: Application | None = None
+
+    async def get(self) -> Application:
+        """The application, opened by the first caller; a failure to open is raised to that caller and tried again.
+
+        Raises:
+            OracleError: a part of the application cannot be opened.
+        """
+        async with self._lock:
+            if self._application is None:
+                self._application = await self._stack.enter_async_context(self._open(self._settings))
+            return self._application
+
+    async def library(self) -> LibraryView:
+        """The application's library."""
+        return (await self.get()).library
+
+    async def close(self) -> None:
+        """Close what was opened. Calling it again does nothing."""
+        async with self._lock:
+            self._application = None
+            await self._stack.aclose()

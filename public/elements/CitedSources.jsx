@@ -1,0 +1,74 @@
+// Under an answer: what it was made with, and the clicks on its markers.
+//
+// The markers are plain links in the answer's text. A click opens the page in the side panel, by Chainlit's own state and
+// without the server, so that it works in a chat that was reloaded or whose server is gone. Where this fails, the link stays a link.
+import { elementState, sideViewState } from '@chainlit/react-client'
+import { useEffect, useRef } from 'react'
+import { useSetRecoilState } from 'recoil'
+
+const MARKER = /^\[\d+\]$/
+
+export default function CitedSources() {
+  const { sources, facts } = props
+  const root = useRef(null)
+  const setElements = useSetRecoilState(elementState)
+  const setSideView = useSetRecoilState(sideViewState)
+
+  const links = (source) => [...(root.current?.closest('.message-content')?.querySelectorAll('a[href^="/papers/"]') ?? [])]
+    .filter((link) => link.getAttribute('href') === source.url)
+
+  // Chainlit opens what is in its list of side elements, and closes the panel when the list is empty: both are set.
+  const open = (source, link) => {
+    const [file] = source.url.split('#')
+    const id = crypto.randomUUID ? crypto.randomUUID() : String(Math.random())
+    const passage = {
+      id: `passage-${id}`, name: 'CitedPassage', type: 'custom', display: 'side', forId: '', props: { ...source, file }
+    }
+    const page = {
+      id: `page-${id}`, name: source.title, type: 'pdf', display: 'side', forId: '', url: file, page: source.page
+    }
+    const shown = source.text ? [passage] : [passage, page]
+    // The links are drawn anew now and then, so the way back is remembered by place, not by node.
+    const place = links(source).indexOf(link)
+    window.cmoReturnFocus = () => links(source)[place]?.focus()
+    setElements((all) => [...all.filter((element) => element.display !== 'side'), ...shown])
+    // After Chainlit's own reaction to the list, which takes the last element's name for a title.
+    setTimeout(() => setSideView({ title: source.title, elements: shown }), 0)
+  }
+
+  useEffect(() => {
+    const message = root.current?.closest('.message-content')
+    if (!message) return
+    const paint = () => {
+      for (const link of message.querySelectorAll('a[href^="/papers/"]')) {
+        const source = sources.find((one) => one.url === link.getAttribute('href'))
+        if (!source) continue
+        const isMarker = MARKER.test(link.textContent)
+        link.classList.toggle('cmo-marker', isMarker)
+        link.setAttribute('aria-label', `${isMarker ? `Source ${source.number}: ` : ''}${source.title}, page ${source.page}`)
+      }
+    }
+    const click = (event) => {
+      if (event.defaultPrevented || event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey) return
+      const link = event.target.closest?.('a[href^="/papers/"]')
+      const source = link && sources.find((one) => one.url === link.getAttribute('href'))
+      if (!source) return
+      event.preventDefault()
+      open(source, link)
+    }
+    paint()
+    const observer = new MutationObserver(paint)
+    observer.observe(message, { childList: true, subtree: true })
+    message.addEventListener('click', click)
+    return () => {
+      observer.disconnect()
+      message.removeEventListener('click', click)
+    }
+  }, [sources])
+
+  return (
+    <p ref={root} className="cmo-facts text-xs text-muted-foreground mt-1" aria-label="How this answer was made">
+      {facts.join(' · ')}
+    </p>
+  )
+}

@@ -1,0 +1,69 @@
+"""A real indexing run as a program of its own, so that tests can kill it: `indexing_program.py PAPERS STORAGE`.
+
+Everything is real but the models: words stand in for meaning, which is quick. Says "started" when the run begins,
+with LightRAG loaded, so that there is little before and after the instants that matter, and "working" at each step.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from cmo.engines.lightrag import GraphIndex
+from cmo.engines.lightrag_runtime import load_lightrag
+from cmo.library.generations import GenerationInfo, Recipe
+from cmo.library.indexer import Indexer
+from cmo.library.passages import PASSAGE_RULES
+from cmo.library.pdf import READER_VERSION
+from cmo.library.reader import DocumentReader
+from cmo.storage.graph_tables import copy_extraction_cache
+from cmo.storage.manifest import SCHEMA
+from cmo.values import IndexProgress, IndexReport
+
+# By its path: an installed package may be called "tests" too, and this program is started by its path itself.
+_spec = importlib.util.spec_from_file_location("graph_fakes", Path(__file__).parents[1] / "engines" / "fakes.py")
+assert _spec is not None
+assert _spec.loader is not None
+fakes = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(fakes)
+
+EMBEDDER = fakes.WordEmbedder()
+EXTRACTOR = fakes.WordExtractor()
+RECIPE = Recipe(
+    reader=READER_VERSION,
+    passages=PASSAGE_RULES,
+    embedder=EMBEDDER.fingerprint,
+    extractor=EXTRACTOR.fingerprint,
+    graph="tested",
+    schema=SCHEMA,
+)
+
+
+def graph(info: GenerationInfo) -> GraphIndex:
+    """The graph of one generation, for writing."""
+    return GraphIndex(info.database, generation=info.name, embedder=EMBEDDER, extractor=EXTRACTOR, writable=True)
+
+
+async def index(
+    papers: Path, storage: Path, *, on_progress: Callable[[IndexProgress], None] | None = None
+) -> IndexReport:
+    """One run to its end."""
+    async with DocumentReader() as reader:
+        indexer = Indexer(
+            papers=papers,
+            storage=storage,
+            recipe=RECIPE,
+            reader=reader,
+            open_graph=graph,
+            carry_cache=copy_extraction_cache,
+        )
+        return await indexer.run(on_progress=on_progress)
+
+
+if __name__ == "__main__":
+    load_lightrag()
+    print("started", flush=True)
+    asyncio.run(index(Path(sys.argv[1]), Path(sys.argv[2]), on_progress=lambda _: print("working", flush=True)))

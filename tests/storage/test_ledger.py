@@ -1,0 +1,226 @@
+import asyncio
+import sqlite3
+import sys
+from collections.abc import AsyncIterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError, StatementError
+
+from cmo.errors import SettingsError
+from cmo.storage.database import Database, migrate
+from cmo.storage.ledger import LedgerTotals, SqlLedger
+from cmo.values import Answer, Question
+
+ROOT = Path(__file__).resolve().parents[2]
+NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+
+
+def url_of(file: Path) -> str:
+    return f"sqlite+aiosqlite:///{file}"
+
+
+def question(*, asked_at: datetime = NOON, text: str = "What is alanine?", thread_id: str = "t1") -> Question:
+    return Question(text=text, user_id="u1", thread_id=thread_id, asked_at=asked_at, language="de")
+
+
+def answer(*, cost_usd: float = 0.0, answered: bool = True) -> Answer:
+    return Answer(
+        text="Alanine is an amino acid [1].",
+        answered=answered,
+        language="en",
+        engine="lightrag",
+        model="embedded",
+        reason="only_engine",
+        citations=(),
+        cost_usd=cost_usd,
+        seconds=0.5,
+        generation="g0001-0123abcd",
+    )
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "storage" / "50% of it" / "cmo.sqlite3"
+
+
+@pytest.fixture
+async def database(file: Path) -> AsyncIterator[Database]:
+    await migrate(url_of(file))
+    database = Database(url_of(file))
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+def ledger(database: Database) -> SqlLedger:
+    return SqlLedger(database)
+
+
+async def test_an_answered_question_is_booked_with_what_it_took(ledger: SqlLedger) -> None:
+    await ledger.record(question(), answer(cost_usd=0.001234), outcome="answered", seconds=0.7)
+
+    (entry,) = await ledger.recent(10)
+    assert (entry.asked_at, entry.user_id, entry.thread_id) == (NOON, "u1", "t1")
+    assert (entry.engine, entry.model, entry.reason) == ("lightrag", "embedded", "only_engine")
+    assert (entry.cost_usd, entry.seconds) == (0.001234, 0.7)
+    assert (entry.outcome, entry.answered, entry.language) == ("answered", True, "en")
+    assert entry.generation == "g0001-0123abcd"
+
+
+async def test_a_question_without_an_answer_is_booked_in_its_own_language(ledger: SqlLedger) -> None:
+    await ledger.record(question(), None, outcome="stopped", seconds=0.1)
+
+    (entry,) = await ledger.recent(10)
+    assert (entry.outcome, entry.answered, entry.language, entry.engine) == ("stopped", False, "de", "")
+
+
+async def test_neither_the_question_nor_the_answer_is_in_the_file(
+    ledger: SqlLedger, database: Database, file: Path
+) -> None:
+    await ledger.record(question(text="a very private matter"), answer(), outcome="answered", seconds=0.7)
+    await database.close()
+
+    stored = b"".join(part.read_bytes() for part in file.parent.iterdir())
+    assert b"lightrag" in stored
+    assert b"private" not in stored
+    assert b"amino acid" not in stored
+
+
+async def test_the_newest_questions_come_first_and_no_more_than_asked_for(ledger: SqlLedger) -> None:
+    for number in range(5):
+        await ledger.record(question(thread_id=f"t{number}"), answer(), outcome="answered", seconds=0.1)
+
+    assert [entry.thread_id for entry in await ledger.recent(2)] == ["t4", "t3"]
+
+
+async def test_totals_sum_money_exactly(ledger: SqlLedger) -> None:
+    for _ in range(30):
+        await ledger.record(question(), answer(cost_usd=0.1), outcome="answered", seconds=1.0)
+    await ledger.record(question(), answer(answered=False), outcome="refused", seconds=1.0)
+    await ledger.record(question(), None, outcome="failed", seconds=1.0)
+
+    assert await ledger.totals() == LedgerTotals(
+        questions=32,
+        outcomes={"answered": 30, "refused": 1, "failed": 1},
+        tokens_in=0,
+        tokens_out=0,
+        cost_usd=3.0,
+        seconds=32.0,
+    )
+
+
+async def test_totals_of_an_empty_ledger_are_zero(ledger: SqlLedger) -> None:
+    assert await ledger.totals() == LedgerTotals(
+        questions=0, outcomes={}, tokens_in=0, tokens_out=0, cost_usd=0.0, seconds=0
+    )
+
+
+async def test_times_are_kept_in_utc(ledger: SqlLedger) -> None:
+    local = NOON.astimezone(timezone(timedelta(hours=5, minutes=30)))
+    await ledger.record(question(asked_at=local), answer(), outcome="answered", seconds=0.1)
+
+    (entry,) = await ledger.recent(1)
+    assert entry.asked_at == NOON
+    assert entry.asked_at.utcoffset() == timedelta(0)
+
+
+async def test_a_time_without_a_zone_is_refused(ledger: SqlLedger) -> None:
+    with pytest.raises(StatementError):
+        await ledger.record(question(asked_at=NOON.replace(tzinfo=None)), answer(), outcome="answered", seconds=0.1)
+
+
+async def test_an_unknown_outcome_is_refused(ledger: SqlLedger) -> None:
+    with pytest.raises(IntegrityError):
+        await ledger.record(question(), answer(), outcome="wonderful", seconds=0.1)
+
+
+async def test_a_failed_transaction_leaves_nothing_behind(ledger: SqlLedger, database: Database) -> None:
+    with pytest.raises(RuntimeError, match="stopped half-way"):
+        await _delete_and_fail(database)
+    await ledger.record(question(), answer(), outcome="answered", seconds=0.1)
+
+    assert (await ledger.totals()).questions == 1
+
+
+async def _delete_and_fail(database: Database) -> None:
+    async with database.write() as connection:
+        await connection.execute(sa.text("DROP TABLE questions"))
+        raise RuntimeError("stopped half-way")
+
+
+async def test_eight_concurrent_writers_lose_nothing(ledger: SqlLedger) -> None:
+    async def write(writer: int) -> None:
+        for _ in range(25):
+            await ledger.record(question(thread_id=f"t{writer}"), answer(), outcome="answered", seconds=0.1)
+
+    await asyncio.gather(*(write(writer) for writer in range(8)))
+
+    assert (await ledger.totals()).questions == 200
+
+
+WRITE_25 = """
+import asyncio, sys
+from datetime import UTC, datetime
+from cmo.storage.database import Database, migrate
+from cmo.storage.ledger import SqlLedger
+from cmo.values import Question
+
+async def main(url):
+    await migrate(url)
+    database = Database(url)
+    question = Question(text="?", user_id="u", thread_id="t", asked_at=datetime.now(UTC))
+    for _ in range(25):
+        await SqlLedger(database).record(question, None, outcome="failed", seconds=0.1)
+    await database.close()
+
+asyncio.run(main(sys.argv[1]))
+"""
+
+
+async def test_processes_that_start_at_once_migrate_once_and_lose_nothing(file: Path) -> None:
+    processes = [
+        await asyncio.create_subprocess_exec(sys.executable, "-c", WRITE_25, url_of(file), cwd=ROOT) for _ in range(3)
+    ]
+    codes = await asyncio.gather(*(process.wait() for process in processes))
+
+    assert codes == [0, 0, 0]
+    with closing(sqlite3.connect(file)) as connection:
+        assert connection.execute("SELECT count(*) FROM questions").fetchone() == (75,)
+
+
+async def test_migrating_twice_keeps_what_is_there(ledger: SqlLedger, file: Path) -> None:
+    await ledger.record(question(), answer(), outcome="answered", seconds=0.1)
+    await asyncio.gather(migrate(url_of(file)), migrate(url_of(file)))
+
+    assert (await ledger.totals()).questions == 1
+
+
+async def test_the_database_is_set_up_for_readers_beside_a_writer(database: Database) -> None:
+    async with database.read() as connection:
+        names = ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+        pragmas = [(await connection.exec_driver_sql(f"PRAGMA {name}")).scalar_one() for name in names]
+    assert pragmas == ["wal", 1, 1, 30_000]
+
+
+async def test_a_database_that_answers_can_be_pinged(database: Database) -> None:
+    await database.ping()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "nonsense",
+        "postgresql+asyncpg://me:hunter22@host/db",
+        "sqlite:///x.db",
+        "sqlite+aiosqlite://",
+        "sqlite+aiosqlite:///:memory:",
+    ],
+)
+async def test_another_database_is_refused_without_showing_its_password(url: str) -> None:
+    with pytest.raises(SettingsError, match="DATABASE_URL") as refused:
+        await migrate(url)
+    assert "hunter22" not in str(refused.value)

@@ -1,0 +1,173 @@
+"""The handlers without a server: Chainlit's own session and context, its events recorded instead of sent."""
+
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def chainlit_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Chainlit writes into its folder when it is imported; this one is thrown away."""
+    folder = tmp_path_factory.mktemp("chainlit")
+    shutil.copytree(PROJECT / "public", folder / "public")
+    before = os.environ.get("CHAINLIT_APP_ROOT")
+    os.environ["CHAINLIT_APP_ROOT"] = str(folder)
+    yield
+    if before is None:
+        del os.environ["CHAINLIT_APP_ROOT"]
+    else:
+        os.environ["CHAINLIT_APP_ROOT"] = before
+
+
+class Recorder:
+    """Takes what would go to the browser."""
+
+    def __init__(self) -> None:
+        self.shown: list[str] = []
+
+    async def __call__(self, event: str, data: Any) -> None:
+        if event in {"new_message", "update_message"}:
+            self.shown.append(data["output"])
+
+
+def open_browser() -> Recorder:
+    """A session of the running test; the context it makes is the calling task's."""
+    from chainlit.context import init_ws_context
+    from chainlit.session import WebsocketSession
+
+    recorder = Recorder()
+
+    async def answer(*args: Any) -> None:
+        return None
+
+    session = WebsocketSession(
+        id="s", socket_id="t", emit=recorder, emit_call=answer, user_env={}, client_type="webapp", environ={}
+    )
+    init_ws_context(session)
+    return recorder
+
+
+async def test_the_unexpected_shows_an_incident_and_nothing_else(caplog: Any) -> None:
+    browser = open_browser()
+    from cmo.ui.chat import guarded
+
+    async def handler() -> None:
+        raise ValueError("password of the database")
+
+    await guarded(handler)()
+    assert "incident" in browser.shown[-1]
+    assert "password" not in "".join(browser.shown)
+    assert "password" in caplog.text
+
+
+async def test_our_own_errors_are_shown() -> None:
+    browser = open_browser()
+    from cmo.errors import WriterLocked
+    from cmo.ui.chat import guarded
+
+    async def handler() -> None:
+        raise WriterLocked("Process 7 is indexing.")
+
+    await guarded(handler)()
+    assert browser.shown == ["Process 7 is indexing."]
+
+
+async def test_stop_is_no_error() -> None:
+    browser = open_browser()
+    from cmo.ui.chat import guarded
+
+    async def handler() -> None:
+        raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        await guarded(handler)()
+    assert browser.shown == []
+
+
+async def test_work_for_a_closed_tab_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    open_browser()
+    from chainlit.session import WebsocketSession
+
+    from cmo.ui import chat
+
+    monkeypatch.setattr(chat, "ABANDONED_SECONDS", 0.0)
+    session = WebsocketSession.get_by_id("s")
+    assert session is not None
+    session.current_task = asyncio.create_task(asyncio.Event().wait())
+    await chat._give_up(session, "t")
+    with pytest.raises(asyncio.CancelledError):
+        await session.current_task
+
+
+async def test_work_goes_on_when_the_tab_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    open_browser()
+    from chainlit.session import WebsocketSession
+
+    from cmo.ui import chat
+
+    monkeypatch.setattr(chat, "ABANDONED_SECONDS", 0.0)
+    session = WebsocketSession.get_by_id("s")
+    assert session is not None
+    session.current_task = asyncio.create_task(asyncio.sleep(0, "done"))
+    session.restore("another socket")
+    await chat._give_up(session, "t")
+    assert await session.current_task == "done"
+
+
+async def test_messages_leave_with_their_session() -> None:
+    open_browser()
+    import chainlit as cl
+    from chainlit.chat_context import chat_contexts
+    from chainlit.session import WebsocketSession
+
+    from cmo.ui import compat
+
+    compat.apply()
+    await cl.Message(content="kept?").send()
+    assert "s" in chat_contexts
+    session = WebsocketSession.get_by_id("s")
+    assert session is not None
+    await session.delete()
+    assert "s" not in chat_contexts
+
+
+@pytest.mark.parametrize(
+    ("language", "placeholder"),
+    [("en-US", "Ask your papers"), ("de-DE", "Fragen Sie"), ("ja", "Ask your papers")],
+)
+def test_the_screen_speaks_our_words(language: str, placeholder: str) -> None:
+    from cmo.ui.compat import with_our_words
+
+    words = with_our_words({"chat": {"input": {"actions": {}}}}, language)
+    assert words["chat"]["input"]["placeholder"].startswith(placeholder)
+    assert "LLM" not in json.dumps(words)
+
+
+def test_the_page_names_no_other_host() -> None:
+    from chainlit import server
+
+    from cmo.ui import compat
+
+    compat.apply()
+    html = server.get_html_template("")
+    assert "googleapis" not in html
+    assert "jsdelivr" not in html
+
+
+def test_wrong_settings_end_the_start_with_one_sentence(tmp_path: Path) -> None:
+    environ = dict(os.environ) | {"CHAINLIT_APP_ROOT": str(tmp_path), "CMO_TOP_K": "many"}
+    command = [sys.executable, "-m", "chainlit", "run", str(PROJECT / "app.py"), "-h", "--port", "1"]
+    done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert "CMO_TOP_K" in done.stderr
+    assert "Traceback" not in done.stderr
