@@ -83,7 +83,8 @@ class Result:
 
 
 def load(data: Path) -> list[Row]:
-    rows = map(json.loads, data.read_text(encoding="utf-8").splitlines())
+    # Not splitlines: U+2028 and its like end no line of JSON lines.
+    rows = map(json.loads, data.read_text(encoding="utf-8").strip().split("\n"))
     return [Row(document=f"{row['id']}.txt", question=row["question"], text="\n".join(row["contexts"])) for row in rows]
 
 

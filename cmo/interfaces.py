@@ -80,6 +80,13 @@ class LanguageDetector(Protocol):
         """An ISO 639-1 code such as "en"; "en" when there is too little to go by."""
 
 
+class QuestionTranslator(Protocol):
+    """Questions of other languages as search text for English papers."""
+
+    def to_english(self, text: str, language: str) -> str:
+        """English search text for a question in `language` (ISO 639-1); an English question as it is."""
+
+
 class Retriever(Protocol):
     """Passages of the library that may answer a question."""
 

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from cmo.citations import cite, marked_sentences
 from cmo.errors import EngineUnavailable
-from cmo.interfaces import Extractor, LanguageDetector, LanguageModel, Ledger, Retriever
+from cmo.interfaces import Extractor, LanguageDetector, LanguageModel, Ledger, QuestionTranslator, Retriever
 from cmo.values import (
     Answer,
     Citation,
@@ -32,6 +32,8 @@ ENGINE = "lightrag"
 ONLY_ENGINE = "only_engine"
 """The routing reason when no other engine is configured."""
 
+ENGLISH = "en"
+IN_ENGLISH = "The papers were searched by English words for your question, and are quoted in English."
 NOT_ANSWERED = "The papers do not answer this."
 SEE_ALSO = "Related passages:"
 NEAREST = "The nearest passages are listed below; they are related, but they are not an answer."
@@ -51,6 +53,7 @@ class QuestionPipeline:
         model: LanguageModel,
         extractor: Extractor,
         detector: LanguageDetector,
+        translator: QuestionTranslator,
         ledger: Ledger,
         top_k: int,
         timeout_seconds: float,
@@ -59,6 +62,7 @@ class QuestionPipeline:
         self._model = model
         self._extractor = extractor
         self._detector = detector
+        self._translator = translator
         self._ledger = ledger
         self._top_k = top_k
         self._timeout_seconds = timeout_seconds
@@ -94,7 +98,8 @@ class QuestionPipeline:
     async def _journey(self, question: Question, started: float) -> AsyncIterator[Event]:
         yield StageStarted(stage=Stage.UNDERSTAND)
         question = self._understand(question)
-        yield _ended(Stage.UNDERSTAND, started, f"Language: {question.language}. Searching for: {question.standalone}")
+        searched = await asyncio.to_thread(self._translator.to_english, question.standalone, question.language)
+        yield _ended(Stage.UNDERSTAND, started, f"Language: {question.language}. Searching for: {searched}")
 
         yield StageStarted(stage=Stage.DECIDE)
         yield _ended(Stage.DECIDE, started, "Your papers: the only engine configured.")
@@ -103,8 +108,8 @@ class QuestionPipeline:
         asked = time.perf_counter()
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                retrieval = await self._retriever.retrieve(question.standalone, top_k=self._top_k)
-                selection = await self._model.select(question.standalone, retrieval.passages)
+                retrieval = await self._retriever.retrieve(searched, top_k=self._top_k)
+                selection = await self._model.select(searched, retrieval.passages)
         except TimeoutError as error:
             raise EngineUnavailable(
                 f"Searching the papers took longer than {self._timeout_seconds:g} seconds and was given up. "
@@ -131,7 +136,7 @@ class QuestionPipeline:
                 cost_usd=0.0,
                 seconds=time.perf_counter() - started,
                 generation=retrieval.generation,
-                notice=_notice(retrieval, selection),
+                notice=_notice(question, retrieval, selection),
             )
         )
 
@@ -174,8 +179,10 @@ def _refusal(retrieval: Retrieval, selection: Selection) -> str:
     return f"{NOT_ANSWERED} {NEAREST}" if selection.nearest else NOT_ANSWERED
 
 
-def _notice(retrieval: Retrieval, selection: Selection) -> str | None:
+def _notice(question: Question, retrieval: Retrieval, selection: Selection) -> str | None:
     notes = [retrieval.degraded] if retrieval.degraded else []
+    if question.language != ENGLISH:
+        notes.append(IN_ENGLISH)
     if selection.sentences and selection.confidence < UNSURE_BELOW:
         notes.append(UNSURE)
     return " ".join(notes) or None

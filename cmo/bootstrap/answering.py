@@ -19,6 +19,7 @@ from cmo.settings import Settings
 from cmo.storage.database import Database, migrate
 from cmo.storage.ledger import SqlLedger
 from cmo.translation.detect import LanguageDetector
+from cmo.translation.glossary import Glossary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +68,7 @@ async def open_application(settings: Settings) -> AsyncIterator[Application]:
             model=ExtractiveModel(embedder),
             extractor=extractor,
             detector=await asyncio.to_thread(LanguageDetector),
+            translator=Glossary(),
             ledger=ledger,
             top_k=settings.top_k,
             timeout_seconds=settings.answer_timeout_seconds,

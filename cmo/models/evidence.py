@@ -59,11 +59,12 @@ _RANK_OFFSET = 10
 class PreparedPassage:
     """A passage made ready to be compared with any question.
 
-    `tokens` has one unit row per token, `owners` the number of the sentence each token stands in (-1: between
+    `tokens` has one unit row per token, `meaning` is their mean as a unit row (zero without tokens), `owners` the number of the sentence each token stands in (-1: between
     sentences), `spans` the sentences' spans in the passage's text, `sentence_stems` and `stems` their words.
     """
 
     tokens: Floats
+    meaning: Floats
     owners: npt.NDArray[np.int64]
     spans: tuple[tuple[int, int], ...]
     sentence_stems: tuple[frozenset[str], ...]
@@ -84,7 +85,8 @@ class Reading:
     """A passage read for a question.
 
     `matches` holds, for each content word of the question, how well the passage meets it (0 to 1); `weights` how much
-    each word counts in this passage's paper (sum 1); `match` is their product, 0 to 1.
+    each word counts in this passage's paper (sum 1); `match` is their product, 0 to 1. `likeness` is the cosine of
+    question and passage as wholes.
     """
 
     found: ScoredPassage
@@ -92,6 +94,7 @@ class Reading:
     matches: Floats
     weights: Floats
     match: float
+    likeness: float
 
     @property
     def page(self) -> tuple[str, int]:
@@ -163,8 +166,10 @@ def prepare(text: str, spans: Sequence[tuple[int, int]], embedded: Sequence[Toke
         dtype=np.int64,
     )
     vectors = [np.asarray(tokens.vectors) for tokens in embedded if len(tokens.offsets)]
+    tokens = np.concatenate(vectors) if vectors else np.zeros((0, 1), dtype=np.float32)
     return PreparedPassage(
-        tokens=np.concatenate(vectors) if vectors else np.zeros((0, 1), dtype=np.float32),
+        tokens=tokens,
+        meaning=_meaning(tokens),
         owners=_owners(begins, sentences),
         spans=sentences,
         sentence_stems=tuple(stems(text[start:end]) for start, end in sentences),
@@ -183,9 +188,10 @@ def read(
     """Every passage compared with the question, word by word."""
     words = content_words(question)
     pieces = _pieces(words, question_tokens)
+    meaning = _meaning(np.asarray(question_tokens.vectors))
     weights = _weights_by_paper(words, passages, [passage.stems for passage in prepared], rules)
     return [
-        _reading(words, pieces, found, passage, weights[found.document.doc_id], rules)
+        _reading(words, pieces, meaning, found, passage, weights[found.document.doc_id], rules)
         for found, passage in zip(passages, prepared, strict=True)
     ]
 
@@ -287,6 +293,7 @@ def _rarity(words: Sequence[Word], texts: Sequence[frozenset[str]], rules: Rules
 def _reading(
     words: Sequence[Word],
     pieces: Pieces,
+    meaning: Floats,
     found: ScoredPassage,
     passage: PreparedPassage,
     weights: Floats,
@@ -300,7 +307,20 @@ def _reading(
         for number, ((start, end), literal) in enumerate(zip(passage.spans, passage.sentence_stems, strict=True))
     )
     matches = _matches(words, pieces, similarity, passage.stems, rules)
-    return Reading(found=found, sentences=sentences, matches=matches, weights=weights, match=float(weights @ matches))
+    return Reading(
+        found=found,
+        sentences=sentences,
+        matches=matches,
+        weights=weights,
+        match=float(weights @ matches),
+        likeness=float(meaning @ passage.meaning) if len(passage.tokens) else 0.0,
+    )
+
+
+def _meaning(tokens: Floats) -> Floats:
+    """The mean of token vectors as a unit row: what the text is about as a whole."""
+    mean = tokens.mean(axis=0) if len(tokens) else np.zeros(tokens.shape[1:], dtype=np.float32)
+    return np.asarray(mean / max(float(np.linalg.norm(mean)), 1e-9), dtype=np.float32)
 
 
 def _matches(
