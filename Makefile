@@ -44,7 +44,7 @@ bench: setup  ## measure retrieval, evidence and scale
 	$(BIN)/python -m benchmarks
 
 soak: setup  ## the long tests
-	$(BIN)/python -m pytest -m soak
+	$(BIN)/python -m pytest -m soak -o timeout=3600
 
 lock: setup  ## pin all dependencies anew within pyproject.toml's bounds; UPGRADE=--upgrade for the newest
 	$(COMPILE) --output-file requirements.txt pyproject.toml

@@ -6,6 +6,7 @@
     │   ├── WriterLocked           another process is writing this index
     │   ├── IndexDamaged           the stored index is incomplete or unreadable
     │   └── UnreadableDocument     one file cannot be read; carries its FileStatus
+    ├── StorageUnavailable         the application's database cannot be read or written
     ├── ModelUnavailable           a model cannot do its job (weights missing, server down)
     └── EngineUnavailable          an engine could not look for an answer
 
@@ -45,6 +46,10 @@ class UnreadableDocument(LibraryError):
     def __init__(self, status: FileStatus, reason: str) -> None:
         super().__init__(reason)
         self.status = status
+
+
+class StorageUnavailable(OracleError):
+    """The application's database cannot be read or written."""
 
 
 class ModelUnavailable(OracleError):

@@ -113,7 +113,11 @@ class Ledger(Protocol):
     """The record of questions asked and what they cost."""
 
     async def record(self, question: Question, answer: Answer | None, *, outcome: str, seconds: float) -> None:
-        """Book one question. `outcome` is "answered", "refused", "stopped" or "failed"."""
+        """Book one question. `outcome` is "answered", "refused", "stopped" or "failed".
+
+        Raises:
+            StorageUnavailable: it cannot be booked.
+        """
 
 
 class Clock(Protocol):

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import logging
 import time
 from collections.abc import AsyncIterator, Sequence
 
 from cmo.citations import cite, marked_sentences
-from cmo.errors import EngineUnavailable
+from cmo.errors import EngineUnavailable, StorageUnavailable
 from cmo.interfaces import Extractor, LanguageDetector, LanguageModel, Ledger, QuestionTranslator, Retriever
 from cmo.values import (
     Answer,
@@ -41,6 +42,8 @@ EMPTY_LIBRARY = "No paper is indexed yet."
 UNSURE = "The match is uncertain: please check the cited page."
 UNSURE_BELOW = 0.5
 """Answers whose estimated probability of standing on the first cited page is lower carry the note above."""
+
+_log = logging.getLogger(__name__)
 
 
 class QuestionPipeline:
@@ -76,24 +79,32 @@ class QuestionPipeline:
             EngineUnavailable: nothing could be searched, or it took longer than `timeout_seconds`.
         """
         started = time.perf_counter()
-        outcome, answer = "failed", None
+        outcome: str = "failed"
+        finished: Finished | None = None
         try:
             async for event in self._journey(question, started):
                 if isinstance(event, Finished):
-                    answer = event.answer
-                    outcome = "answered" if answer.answered else "refused"
-                    yield StageStarted(stage=Stage.RECORD)
-                    await self._ledger.record(question, answer, outcome=outcome, seconds=answer.seconds)
-                    yield StageEnded(stage=Stage.RECORD, summary=outcome, seconds=0.0)
+                    finished = event
+                    outcome = "answered" if event.answer.answered else "refused"
+                    event = StageStarted(stage=Stage.RECORD)
                 yield event
         except (asyncio.CancelledError, GeneratorExit):
-            if answer is None:
-                outcome = "stopped"
+            outcome = outcome if finished else "stopped"
             raise
         finally:
-            if answer is None:
-                seconds = time.perf_counter() - started
-                await asyncio.shield(self._ledger.record(question, None, outcome=outcome, seconds=seconds))
+            ended = time.perf_counter()
+            answer = finished.answer if finished else None
+            await asyncio.shield(self._book(question, answer, outcome=outcome, seconds=ended - started))
+        if finished:
+            yield _ended(Stage.RECORD, ended, outcome)
+            yield finished
+
+    async def _book(self, question: Question, answer: Answer | None, *, outcome: str, seconds: float) -> None:
+        """Book the question. A ledger that cannot be written costs nobody their answer, but somebody should look."""
+        try:
+            await self._ledger.record(question, answer, outcome=outcome, seconds=seconds)
+        except StorageUnavailable:
+            _log.exception("ledger_record_failed", extra={"outcome": outcome})
 
     async def _journey(self, question: Question, started: float) -> AsyncIterator[Event]:
         yield StageStarted(stage=Stage.UNDERSTAND)

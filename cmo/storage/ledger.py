@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import sqlalchemy as sa
+from sqlalchemy.exc import OperationalError
 
+from cmo.errors import StorageUnavailable
 from cmo.storage.database import Database
 from cmo.values import Answer, Question
 
@@ -99,7 +101,7 @@ class SqlLedger:
         """Book one question. `outcome` is "answered", "refused", "stopped" or "failed".
 
         Raises:
-            sqlalchemy.exc.SQLAlchemyError: it cannot be written, or `outcome` is another word.
+            StorageUnavailable: it cannot be written.
         """
         row = {
             "asked_at": question.asked_at,
@@ -112,8 +114,13 @@ class SqlLedger:
             "outcome": outcome,
             **_of_answer(question, answer),
         }
-        async with self._database.write() as connection:
-            await connection.execute(sa.insert(_questions).values(row))
+        try:
+            async with self._database.write() as connection:
+                await connection.execute(sa.insert(_questions).values(row))
+        except OperationalError as error:
+            raise StorageUnavailable(
+                f"The question could not be booked in the database ({type(error).__name__}): check disk and permissions."
+            ) from error
 
     async def recent(self, limit: int) -> tuple[LedgerEntry, ...]:
         """The `limit` questions booked last, the newest first."""

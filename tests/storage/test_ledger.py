@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError, StatementError
 
-from cmo.errors import SettingsError
+from cmo.errors import SettingsError, StorageUnavailable
 from cmo.storage.database import Database, migrate
 from cmo.storage.ledger import LedgerTotals, SqlLedger
 from cmo.values import Answer, Question
@@ -131,6 +131,15 @@ async def test_times_are_kept_in_utc(ledger: SqlLedger) -> None:
 async def test_a_time_without_a_zone_is_refused(ledger: SqlLedger) -> None:
     with pytest.raises(StatementError):
         await ledger.record(question(asked_at=NOON.replace(tzinfo=None)), answer(), outcome="answered", seconds=0.1)
+
+
+async def test_a_database_without_its_tables_is_unavailable_and_says_so(tmp_path: Path) -> None:
+    database = Database(f"sqlite+aiosqlite:///{tmp_path / 'empty.sqlite3'}")
+    try:
+        with pytest.raises(StorageUnavailable, match="could not be booked"):
+            await SqlLedger(database).record(question(), answer(), outcome="answered", seconds=0.1)
+    finally:
+        await database.close()
 
 
 async def test_an_unknown_outcome_is_refused(ledger: SqlLedger) -> None:
