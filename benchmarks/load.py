@@ -109,9 +109,9 @@ class Library:
         old = self.storage / "generations" / name
         aged = old.with_name(f"{name.partition('-')[0]}-00000000")
         with contextlib.closing(sqlite3.connect(old / "index.sqlite")) as database, database:
-            (recipe,) = database.execute("SELECT value FROM meta WHERE name = 'recipe'").fetchone()
+            (recipe,) = database.execute("SELECT value FROM meta WHERE key = 'recipe'").fetchone()
             changed = json.dumps(json.loads(recipe) | {"passages": "of long ago"})
-            database.execute("UPDATE meta SET value = ? WHERE name = 'recipe'", [changed])
+            database.execute("UPDATE meta SET value = ? WHERE key = 'recipe'", [changed])
         old.rename(aged)
         (self.storage / "CURRENT").write_text(f"{aged.name}\n", encoding="utf-8")
 
@@ -221,11 +221,11 @@ class Person:
         self._socket: Any = socketio.AsyncClient(reconnection=False)
         self._messages: dict[str, dict[str, Any]] = {}
         self._sources: set[str] = set()
+        self._awaited = ""
         self._over = asyncio.Event()
         for event in ("new_message", "update_message", "stream_start"):
             self._socket.on(event, self._message)
         self._socket.on("element", self._element)
-        self._socket.on("task_end", self._ended)
 
     async def come(self) -> None:
         """Open the page, then the chat."""
@@ -249,7 +249,7 @@ class Person:
             },
             wait_timeout=START_SECONDS,
         )
-        self._over.clear()
+        self._awaited = "on_chat_start"
         await self._socket.emit("connection_successful")
         await asyncio.wait_for(self._over.wait(), START_SECONDS)
 
@@ -257,6 +257,7 @@ class Person:
         """Type a question and wait for its answer."""
         self._messages.clear()
         self._sources.clear()
+        self._awaited = "on_message"
         self._over.clear()
         began = time.perf_counter()
         await self._socket.emit("client_message", {"message": _typed(question), "fileReferences": None})
@@ -292,13 +293,13 @@ class Person:
 
     async def _message(self, message: dict[str, Any]) -> None:
         self._messages[message["id"]] = message
+        # Chainlit wraps each handler in a run; its "task_end" also comes when nothing has ended.
+        if message["type"] == "run" and message["name"] == self._awaited and message.get("end"):
+            self._over.set()
 
     async def _element(self, element: dict[str, Any]) -> None:
         if element.get("name") == "CitedSources":
             self._sources.add(element["forId"])
-
-    async def _ended(self, *_: object) -> None:
-        self._over.set()
 
 
 def _typed(text: str) -> dict[str, object]:

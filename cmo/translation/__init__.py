@@ -1,1 +1,1 @@
-"""Languages: which one a text is in."""
+"""Languages: which one a question is in, and its words in English."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 SIMILARITY: Final = 0.8
@@ -17,13 +17,15 @@ SIMILARITY: Final = 0.8
 
 _SHORTEST: Final = 5
 """Letters a word needs to be likened to another; shorter ones resemble too many."""
+_SHARED_LETTERS: Final = 3
+"""Letters at the beginning in which likened words must sound the same."""
 _SHORTEST_CONSONANTS: Final = 4
 _VOWEL_SIMILARITY: Final = 0.5
 
 _CYRILLIC: Final = str.maketrans(
     {
-        **dict(zip("абвгдеёзийклмнопрстуфхцъыьэієґў", [*"abvgdeeziiklmnoprstuf", "ch", "c", "", "y", "", *"eiegu"], strict=True)),
-        **{"ж": "zh", "ч": "ch", "ш": "sh", "щ": "sch", "ю": "iu", "я": "ia", "ї": "i"},
+        **dict(zip("абвгдеёзийклмнопрстуфцыэієґў", "abvgdeeziiklmnoprstufcyeiegu", strict=True)),
+        **{"х": "ch", "ъ": "", "ь": "", "ж": "zh", "ч": "ch", "ш": "sh", "щ": "sch", "ю": "iu", "я": "ia", "ї": "i"},
     }
 )
 _GREEK: Final = str.maketrans(
@@ -53,8 +55,8 @@ _HANGUL_LAST: Final = " k k ks n nj nh t l lk lm lb ls lt lp lh m p ps t t ng t 
 _ENDINGS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = tuple(
     (foreign, tuple(english.split()))
     for foreigns, english in (
-        ("zione zioni cion ciones cao coes tie ties cja cji cje ciia cii cie siyon ace aci", "tion"),
-        ("sione sioni sion siones sao soes sie sja ziia", "sion"),
+        ("zione zioni cion ciones cao coes tie ties cja cji cje ciia cii ciiu ciei cie siyon ace aci", "tion"),
+        ("sione sioni sion siones sao soes sie sja ziia siia sii siiu", "sion"),
         ("ssione ssioni ssion ssao", "ssion"),
         ("logia logie logiia logija loji logii", "logy"),
         ("grafia grafie graphie grafi grafiia grafii", "graphy"),
@@ -78,7 +80,7 @@ _ENDINGS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = tuple(
         ("ante anti antes ant", "ant"),
         ("ente enti entes ent", "ent"),
         ("mente ment", "ly"),
-        ("ia ie iia ii ija", "y ia"),
+        ("ia ie iia ii ija iiu iei ieiu", "y ia"),
         ("osaure insäure insaure säure saure", "ic_acid"),
         ("inezuur inzuur zuur syra", "ic_acid"),
         ("owy owa owego ynowy inowy ovaia ovoi inovaia ovyi", "ic"),
@@ -92,15 +94,16 @@ _ENDINGS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = tuple(
 _SOUNDS: Final = tuple(
     (re.compile(pattern), sound)
     for pattern, sound in (
-        ("ph", "f"), ("sch|sh", "s"), ("th", "t"), ("rh", "r"), ("ch", "k"), ("[tc]i(?=[aeo])", "si"), ("qu", "k"), ("c(?=[eiy])", "s"), ("[cq]", "k"),
-        ("x", "ks"), ("z", "s"), ("w", "v"), ("[yj]", "i"), ("[ao]e", "e"), ("ou", "u"), ("h", ""), (r"(.)\1+", r"\1"),
+        ("ph", "f"), ("sch|sh", "s"), ("th", "t"), ("rh", "r"), ("ch", "k"), ("[tc]i(?=[aeo])", "si"), ("qu", "k"),
+        ("c(?=[eiy])", "s"), ("[cq]", "k"), ("x", "ks"), ("z", "s"), ("w", "v"), ("[yj]", "i"), ("[ao]e", "e"),
+        ("ou", "u"), ("h", ""), (r"(.)\1+", r"\1"),
     )
 )  # fmt: skip
 
-_LIKENED: Final = {
-    "ja": str.maketrans({"l": "r", "v": "b", "f": None}),
-    "ko": str.maketrans({"l": "r", "v": "b", "f": "p", "j": "s", "g": "k", "d": "t"}),
-    "ar": str.maketrans({"p": "b", "v": "f", "g": "k"}),
+_LIKENED: Final[dict[str, Mapping[int, int | None]]] = {
+    "ja": str.maketrans("lv", "rb", "f"),
+    "ko": str.maketrans("lvfjgd", "rbpskt"),
+    "ar": str.maketrans("pvg", "bfk"),
 }
 """Consonants that a language's borrowed words do not keep apart."""
 
@@ -163,6 +166,8 @@ def spellings(word: str) -> tuple[str, ...]:
             stem = plain[: len(plain) - len(foreign)]
             found.update((_respelled(stem + ending, word).replace("_", " "), None) for ending in english)
     found.setdefault(_respelled(plain, word), None)
+    if word[:1].lower() == "г":  # Russian has no h: гемоглобин, but also глюкоза
+        found.update(("h" + spelling[1:], None) for spelling in tuple(found))
     return tuple(found)
 
 
@@ -190,10 +195,15 @@ class Vocabulary:
         for word in sorted(self._words):
             if len(word) >= _SHORTEST:
                 key = sound(word)
-                self._by_sound[key[:2]].append((key, word))
+                self._by_sound[key[:_SHARED_LETTERS]].append((key, word))
         self._by_consonants: dict[str, dict[str, list[tuple[str, str]]]] = {}
 
+    def __len__(self) -> int:
+        """How many words there are."""
+        return len(self._words)
+
     def __contains__(self, word: str) -> bool:
+        """Whether the lower-case word is one of them."""
         return word in self._words
 
     def nearest(self, candidates: Sequence[str]) -> str | None:
@@ -206,7 +216,7 @@ class Vocabulary:
             if len(candidate) < _SHORTEST:
                 continue
             key = sound(candidate)
-            for other, word in self._by_sound.get(key[:2], ()):
+            for other, word in self._by_sound.get(key[:_SHARED_LETTERS], ()):
                 score = similarity(key, other, at_least=max(best, SIMILARITY))
                 if score > best:
                     best, found = score, word

@@ -56,17 +56,22 @@ _TURKISH: Final = _endings(
     "ir er ar ur r di du ti tu mis mus en an mek mak me ma mesi masi il ilir iyor uyor ecek acak"
 )
 _RUSSIAN: Final = _endings(
-    "а я о е ы и у ю ь й ой ей ом ем ам ям ами ями ах ях ов ев ый ий ая яя ое ее ые ие ого его ому ему ым им ых их ую юю "
-    "ою ею ию ией иям иях иями ия ии ию ность ности"
+    "а я о е ы и у ю ь й ой ей ом ем ам ям ами ями ах ях ов ев ый ий ая яя ое ее ые ие ого его ому ему ым им ых их ую "
+    "юю ою ею ию ией иям иях иями ия ии ию ность ности"
 )
-_POLISH: Final = _endings("a e i o u y ow om ami ach em ego emu ej ich ych ymi imi ie ia iem iu iego iej im ym mi owi owie")
+_POLISH: Final = _endings(
+    "a e i o u y ow om ami ach em ego emu ej ich ych ymi imi ie ia iem iu iego iej im ym mi owi owie"
+)
 
 GRAMMARS: Final[dict[str, Grammar]] = {
     "ar": Grammar(
         endings=_endings("ات ين ون ان ه ها هم ي ية يه"), shortest=3,
-        clitics=("وال", "بال", "كال", "فال", "لل", "ال", "و", "ب", "ل", "ف", "ك", "ي", "ت"),
+        clitics=("وبال", "ولل", "وال", "بال", "كال", "فال", "لل", "ال", "و", "ب", "ل", "ف", "ي", "ت"),
     ),
-    "de": Grammar(endings=_endings("e en er es em n s ern nen se sen st t"), shortest=4, links=("", "s", "es", "n", "en", "er", "e")),
+    "de": Grammar(
+        endings=_endings("e en er es em n s ern nen se sen st t"), shortest=4,
+        links=("", "s", "es", "n", "en", "er", "e"),
+    ),
     "es": Grammar(endings=_endings("s es o a os as e"), shortest=3),
     "fr": Grammar(endings=_endings("e s es ee ees x"), shortest=3, elided=_ELISIONS),
     "it": Grammar(endings=_endings("o a i e hi he"), shortest=3, elided=_ELISIONS),
@@ -76,7 +81,10 @@ GRAMMARS: Final[dict[str, Grammar]] = {
     "pl": Grammar(endings=_POLISH),
     "pt": Grammar(endings=_endings("s es o a os as e ao oes aes"), shortest=3),
     "ru": Grammar(endings=_RUSSIAN),
-    "sv": Grammar(endings=_endings("en et n t er ar or na erna arna orna ns ens ets s e a"), shortest=4, links=("", "s", "e", "o")),
+    "sv": Grammar(
+        endings=_endings("en et n t er ar or na erna arna orna ns ens ets s e a"), shortest=4,
+        links=("", "s", "e", "o"),
+    ),
     "tr": Grammar(endings=_TURKISH, agglutinates=True),
     "zh": Grammar(unspaced=True),
 }  # fmt: skip
@@ -160,14 +168,16 @@ class Glossary:
         return _glued_symbol(tokens, start) or (1, self._single(tokens[start], terms))
 
     def _single(self, token: _Token, terms: Terms) -> str:
-        found = terms.word(token.plain)
+        found = terms.words.get(token.text.lower()) or terms.word(token.plain)
         if found is not None:
             return found
         if _is_symbol(token.text):
             return token.text
         compound = split_compound(token.plain, terms)
         if compound and all(part.english for part in compound):
-            return " ".join(part.english for part in compound if part.english != _DROPPED)
+            return " ".join(part.english or "" for part in compound)
+        if terms.grammar.clitics:
+            return self._without_vowels(token.plain, terms)
         cognate = self._cognate(token.text)
         if cognate is None and compound:
             return " ".join(part.english or self._kept(part.plain) for part in compound)
@@ -179,19 +189,26 @@ class Glossary:
             return word
         return self._vocabulary.nearest((transliterated(word), *spellings(word)))
 
+    def _without_vowels(self, word: str, terms: Terms) -> str:
+        """A name in a script that leaves vowels out; nothing when no word of the vocabulary has its consonants."""
+        found = (self._vocabulary.borrowed(form, "ar") for form in (word, *_forms(word, terms.grammar)))
+        return next((name for name in found if name), _DROPPED)
+
     def _kept(self, word: str) -> str:
-        """An unlisted word without a relative in the vocabulary: as it is, in Latin letters and an English ending."""
+        """An unlisted word's relative in the vocabulary, else the word in Latin letters and English spelling."""
         known = self._cognate(word)
         if known:
             return known
-        return word if word[:1].isupper() and word.isascii() else spellings(word)[0]
+        if self._vocabulary or (word[:1].isupper() and word.isascii()):
+            return word if word.isascii() else transliterated(word)
+        return spellings(word)[0]
 
     def _segmented(self, text: str, terms: Terms, language: str) -> Iterator[str]:
         for run in _RUN.findall(unicodedata.normalize("NFKC", text)):
             if not _UNSPACED.match(run):
                 yield run
                 continue
-            for piece, english in segments(run, terms):
+            for piece, english in _trusted(segments(run, terms)):
                 if english is None:
                     known = self._vocabulary.borrowed(piece, language)
                     if known:
@@ -267,7 +284,7 @@ def _forms(word: str, grammar: Grammar) -> Iterator[str]:
     """The word, then what remains of it without the words written together with it and its endings."""
     yield word
     for clitic in grammar.clitics:
-        if word.startswith(clitic) and len(word) - len(clitic) >= grammar.shortest:
+        if word.startswith(clitic) and len(word) - len(clitic) >= grammar.shortest + (len(clitic) == 1):
             yield word[len(clitic) :]
 
 
@@ -294,11 +311,12 @@ class _Token:
 
 
 _TOKEN: Final = re.compile(r"\d+(?:[.,]\d+)*(?:\s?[%‰])?(?![^\W\d_])|[^\W_]+(?:[\u0300-\u036f][^\W_]*)*")
-_RUN: Final = re.compile(r"[぀-ヿ㐀-鿿가-힣々]+(?: [가-힣]+)*|[^\W぀-ヿ㐀-鿿가-힣々]+(?:[-.,'/][^\W぀-ヿ㐀-鿿가-힣々]+)*%?")
-_UNSPACED: Final = re.compile(r"[぀-ヿ㐀-鿿가-힣々]")
-_APOSTROPHES: Final = "'’ʼ"
+_EAST_ASIAN: Final = "぀-ヿ㐀-鿿가-힣々"
+_RUN: Final = re.compile(rf"[{_EAST_ASIAN}]+(?: [가-힣]+)*|[^\W{_EAST_ASIAN}]+(?:[-.,'/][^\W{_EAST_ASIAN}]+)*%?")
+_UNSPACED: Final = re.compile(f"[{_EAST_ASIAN}]")
+_APOSTROPHES: Final = frozenset("'’ʼ")
 _ARABIC_MARKS: Final = re.compile("[\u0640\u064b-\u0652\u0670]")
-_ARABIC_LETTERS: Final = str.maketrans("أإآٱىة", "ااااي" + "ه")
+_ARABIC_LETTERS: Final = str.maketrans("أإآٱىة", "اااايه")
 
 
 def plain(text: str) -> str:
@@ -310,16 +328,15 @@ def plain(text: str) -> str:
 
 def _tokens(text: str, grammar: Grammar) -> list[_Token]:
     text = unicodedata.normalize("NFC", text)
-    found = []
+    found: list[_Token] = []
     end = 0
     for match in _TOKEN.finditer(text):
         between = text[end : match.start()]
         token = _Token(text=match[0], plain=plain(match[0]), glued=between in ("-", "‐", "‑") and bool(found))
         end = match.end()
-        elides = text[end : end + 1] in _APOSTROPHES if text[end : end + 1] else False
-        if elides and token.plain in grammar.elided:
+        if text[end : end + 1] in _APOSTROPHES and token.plain in grammar.elided:
             continue
-        if grammar.agglutinates and between in _APOSTROPHES and between and found:
+        if grammar.agglutinates and between in _APOSTROPHES and found:
             continue
         found.append(token)
     return found
@@ -346,14 +363,32 @@ def segments(run: str, terms: Terms) -> list[tuple[str, str | None]]:
     best: list[tuple[int, int, int, str | None]] = [(0, 0, 0, None)]
     for end in range(1, len(run) + 1):
         space = run[end - 1] == " "
-        unlisted = (best[end - 1][0] + (not space), best[end - 1][1] + 1, end - 1, None)
-        ways = [unlisted]
+        ways: list[tuple[int, int, int, str | None]] = [
+            (best[end - 1][0] + (not space), best[end - 1][1] + 1, end - 1, None)
+        ]
         for start in range(max(0, end - terms.longest), end):
             english = terms.words.get(run[start:end].lower())
             if english is not None and _stands_alone(run, start, end):
                 ways.append((best[start][0], best[start][1] + 1, start, english))
         best.append(min(ways, key=lambda way: way[:2]))
     return _joined_rests(_traced(run, best))
+
+
+def _trusted(pieces: Sequence[tuple[str, str | None]]) -> list[tuple[str, str | None]]:
+    """The pieces with single characters beside unlisted ones taken for parts of the same unlisted word."""
+    trusted = list(pieces)
+    for order in (range(1, len(trusted)), range(len(trusted) - 2, -1, -1)):
+        for number in order:
+            piece, english = trusted[number]
+            beside, other = trusted[number - 1 if order.step > 0 else number + 1]
+            if len(piece) == 1 and english != _DROPPED and other is None and _same_script(piece, beside):
+                trusted[number] = (piece, None)
+    return _joined_rests(trusted)
+
+
+def _same_script(first: str, second: str) -> bool:
+    """Both Chinese characters, or both syllables of Hangul."""
+    return any(low <= first[0] <= high and low <= second[0] <= high for low, high in ("㐀鿿", "가힣"))
 
 
 def _traced(run: str, best: Sequence[tuple[int, int, int, str | None]]) -> list[tuple[str, str | None]]:
@@ -369,8 +404,9 @@ def _traced(run: str, best: Sequence[tuple[int, int, int, str | None]]) -> list[
 def _joined_rests(pieces: Iterable[tuple[str, str | None]]) -> list[tuple[str, str | None]]:
     joined: list[tuple[str, str | None]] = []
     for piece, english in pieces:
-        if english is None and joined and joined[-1][1] is None and _is_katakana(piece) == _is_katakana(joined[-1][0][-1]):
-            joined[-1] = (joined[-1][0] + piece, None)
+        before, known = joined[-1] if joined else ("", "")
+        if english is None and known is None and _is_katakana(piece) == _is_katakana(before[-1]):
+            joined[-1] = (before + piece, None)
         else:
             joined.append((piece, english))
     return joined
@@ -394,28 +430,42 @@ _SOFTENED: Final = {"k": "g", "p": "b", "t": "d"}
 @cache
 def load_terms(language: str) -> Terms:
     """The word list of one of LANGUAGES."""
+    entries = tuple(_entries(language))
     grammar = GRAMMARS[language]
+    return _unspaced_terms(entries, grammar) if grammar.unspaced else _spaced_terms(entries, grammar)
+
+
+def _unspaced_terms(entries: Sequence[tuple[str, str]], grammar: Grammar) -> Terms:
+    words: dict[str, str] = {}
+    for english, variant in entries:
+        words.setdefault(variant.lower(), english)
+        words.setdefault(variant.replace(" ", "").lower(), english)
+    return Terms(grammar, words, longest=max(map(len, words)))
+
+
+def _spaced_terms(entries: Sequence[tuple[str, str]], grammar: Grammar) -> Terms:
+    closed = [(english, _tokens(variant, grammar)) for english, variant in entries if not variant.endswith("*")]
     words: dict[str, str] = {}
     stems: dict[str, str] = {}
-    beginnings: dict[str, str] = {}
-    longest = 1
-    for english, variant in _entries(language):
-        if grammar.unspaced:
-            words.setdefault(variant.lower(), english)
-            words.setdefault(variant.replace(" ", "").lower(), english)
-            longest = max(longest, len(variant))
-        elif variant.endswith("*"):
-            beginnings.setdefault(plain(variant[:-1]), english)
-        else:
-            tokens = [token.plain for token in _tokens(variant, grammar)]
-            longest = max(longest, len(tokens))
-            written = " ".join(tokens)
-            words.setdefault(written, english)
-            if grammar.agglutinates and written[-1] in _SOFTENED:
-                words.setdefault(written[:-1] + _SOFTENED[written[-1]], english)
-            if english != _DROPPED and not grammar.agglutinates:
-                stems.setdefault(" ".join(stem(token, grammar) for token in tokens), english)
-    return Terms(grammar, words, stems, beginnings, longest)
+    # As written first: Swedish "har" is a function word, and must not become the "har" that "hår" is without its ring.
+    for english, tokens in closed:
+        words.setdefault(" ".join(token.text.lower() for token in tokens), english)
+    for english, tokens in closed:
+        bare = " ".join(token.plain for token in tokens)
+        words.setdefault(bare, english)
+        if grammar.agglutinates:
+            words.setdefault(bare[:-1] + _SOFTENED.get(bare[-1], bare[-1]), english)
+        elif english != _DROPPED:
+            stems.setdefault(" ".join(stem(token.plain, grammar) for token in tokens), english)
+    beginnings = {plain(variant[:-1]): english for english, variant in reversed(entries) if variant.endswith("*")}
+    return Terms(grammar, words, stems, beginnings, max(len(tokens) for _, tokens in closed))
+
+
+@cache
+def english_words() -> frozenset[str]:
+    """Every word of the English side of the word lists, in lower case, without a plural's s."""
+    listed = (english for language in LANGUAGES for english, _ in _entries(language))
+    return frozenset(word.removesuffix("s") for english in listed for word in re.findall(r"[a-z]{2,}", english.lower()))
 
 
 def _entries(language: str) -> Iterator[tuple[str, str]]:
