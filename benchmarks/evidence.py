@@ -32,6 +32,8 @@ from rich.table import Table
 
 from cmo.bootstrap.answering import Application, open_application
 from cmo.bootstrap.indexing import open_indexer
+from cmo.bootstrap.parts import open_extractor
+from cmo.engines.papers import PapersRetriever
 from cmo.interfaces import TokenVectors
 from cmo.models.evidence import (
     RULES,
@@ -45,7 +47,12 @@ from cmo.models.evidence import (
 from cmo.models.extractive import ExtractiveModel
 from cmo.models.minilm import MiniLM
 from cmo.settings import load_settings
+from cmo.translation.detect import LanguageDetector
+from cmo.translation.glossary import Glossary
 from cmo.values import Answer, Finished, Question, ScoredPassage
+
+_DETECTOR = LanguageDetector()
+_TRANSLATOR = Glossary()
 
 QUESTIONS = Path(__file__).parent / "evidence_questions.jsonl"
 PAPERS = Path(__file__).resolve().parents[2] / "shared" / "papers"
@@ -69,6 +76,7 @@ class Read:
     """A question with everything that reading its passages needs, so that rules can be compared on it."""
 
     row: Row
+    searched: str
     found: Sequence[ScoredPassage]
     chosen: Sequence[ScoredPassage]
     question_tokens: TokenVectors
@@ -103,8 +111,12 @@ async def _run(papers: Path, storage: Path) -> None:
         console.print(_checks(answers, papers))
         embedder = MiniLM(settings.cache_dir)
         model = ExtractiveModel(embedder)
-        reads = [await _read(application, embedder, model, row) for row in rows if row.gold]
-    console.print(_ideas_table(reads))
+        words = await asyncio.to_thread(open_extractor, settings)
+        by_text = PapersRetriever(storage=storage, make_graph=None, extractor=words)
+        reads = [await _read(application.retriever, settings.top_k, embedder, model, row) for row in rows if row.gold]
+        without_graph = [await _read(by_text, settings.top_k, embedder, model, row) for row in rows if row.gold]
+        await by_text.close()
+    console.print(_ideas_table(reads, without_graph))
 
 
 def _row(fields: dict[str, object]) -> Row:
@@ -170,8 +182,8 @@ def _checks(answers: Sequence[Answer], papers: Path) -> str:
                 sentences += 1
                 verbatim += _letters(sentence) in raw[key]
     return (
-        f"{opened} of {citations} citations open; {verbatim} of {sentences} quotations stand in PDFium's raw text of the "
-        "page, letters and digits compared (it keeps line numbers and private symbols inside sentences)"
+        f"{opened} of {citations} citations open; {verbatim} of {sentences} quotations stand in PDFium's raw text of "
+        "the page, letters and digits compared (it keeps line numbers and private symbols inside sentences)"
     )
 
 
@@ -179,21 +191,27 @@ def _letters(text: str) -> str:
     return re.sub(r"[^a-z0-9]", "", text.lower())
 
 
-async def _read(application: Application, embedder: MiniLM, model: ExtractiveModel, row: Row) -> Read:
-    retrieval = await application.retriever.retrieve(row.question, top_k=application.settings.top_k)
+async def _read(retriever: PapersRetriever, top_k: int, embedder: MiniLM, model: ExtractiveModel, row: Row) -> Read:
+    searched = _TRANSLATOR.to_english(row.question, _DETECTOR.detect(row.question))
+    retrieval = await retriever.retrieve(searched, top_k=top_k)
     chosen = candidates(retrieval.passages)
-    (tokens,) = await embedder.embed_tokens([row.question])
-    prepared = await model.prepared(chosen)
-    return Read(row=row, found=retrieval.passages, chosen=chosen, question_tokens=tokens, prepared=prepared)
+    (tokens,) = await embedder.embed_tokens([searched])
+    return Read(
+        row=row,
+        searched=searched,
+        found=retrieval.passages,
+        chosen=chosen,
+        question_tokens=tokens,
+        prepared=await model.prepared(chosen),
+    )
 
 
-def _ideas_table(reads: Sequence[Read]) -> Table:
+def _ideas_table(reads: Sequence[Read], without_graph: Sequence[Read]) -> Table:
     table = Table(
         "reading", "first on gold", "any of 5", "right paper", "first, English", "any, English", "s per question"
     )
     table.title = "What each idea brings (answerable questions, both halves)"
     ways: list[tuple[str, Callable[[Read], Pages]]] = [
-        ("fusion of graph, vectors and BM25, no reading", _as_found),
         ("all ideas", _by_rules(RULES)),
         ("without rarity within the paper (over all candidates)", _by_rules(replace(RULES, within_paper=False))),
         ("without rarity at all", _by_rules(replace(RULES, rarity=0.0))),
@@ -202,13 +220,20 @@ def _ideas_table(reads: Sequence[Read]) -> Table:
         ("without sharpening", _by_rules(replace(RULES, sharpness=1.0))),
         ("without the paper's rank", _by_rules(replace(RULES, paper=0.0))),
     ]
+    _add_row(table, "BM25 alone, no reading", without_graph, _as_found)
+    _add_row(table, "fusion of graph, vectors and BM25, no reading", reads, _as_found)
+    _add_row(table, "all ideas over BM25 alone (no graph, no vectors)", without_graph, _by_rules(RULES))
     for name, way in ways:
-        started = time.perf_counter()
-        cited = [(way(each), each.row.gold) for each in reads]
-        seconds = (time.perf_counter() - started) / len(reads)
-        english = [pair for pair, each in zip(cited, reads, strict=True) if each.row.kind != "other_language"]
-        table.add_row(name, *_hits(cited), *_hits(english)[:2], f"{seconds:.3f}")
+        _add_row(table, name, reads, way)
     return table
+
+
+def _add_row(table: Table, name: str, reads: Sequence[Read], way: Callable[[Read], Pages]) -> None:
+    started = time.perf_counter()
+    cited = [(way(each), each.row.gold) for each in reads]
+    seconds = (time.perf_counter() - started) / len(reads)
+    english = [pair for pair, each in zip(cited, reads, strict=True) if each.row.kind != "other_language"]
+    table.add_row(name, *_hits(cited), *_hits(english)[:2], f"{seconds:.3f}")
 
 
 def _as_found(each: Read) -> Pages:
@@ -220,7 +245,7 @@ def _by_rules(rules: Rules, *, blind: bool = False) -> Callable[[Read], Pages]:
         tokens = each.question_tokens
         if blind:
             tokens = SimpleNamespace(vectors=np.zeros_like(np.asarray(tokens.vectors)), offsets=tokens.offsets)
-        readings = read(each.row.question, tokens, each.chosen, each.prepared, rules=rules)
+        readings = read(each.searched, tokens, each.chosen, each.prepared, rules=rules)
         ranked = rank_pages(readings, paper_scores(each.found), rules=rules)
         return [(page.reading.found.document.file, page.reading.found.passage.page) for page in ranked]
 

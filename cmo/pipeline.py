@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+import re
 import time
 from collections.abc import AsyncIterator, Sequence
 
@@ -42,6 +43,12 @@ EMPTY_LIBRARY = "No paper is indexed yet."
 UNSURE = "The match is uncertain: please check the cited page."
 UNSURE_BELOW = 0.5
 """Answers whose estimated probability of standing on the first cited page is lower carry the note above."""
+
+_FOLLOWS_UP = re.compile(
+    r"^\s*(?:and|or|but|also|what about|how about|why|und|et|y|e)\b|\b(?:it|its|they|them|their|this|that|these|those)\b",
+    re.IGNORECASE,
+)
+"""What a question that cannot be understood by itself looks like."""
 
 _log = logging.getLogger(__name__)
 
@@ -156,8 +163,8 @@ class QuestionPipeline:
         return dataclasses.replace(question, language=language, standalone=self._standalone(question))
 
     def _standalone(self, question: Question) -> str:
-        """The question, completed by the named things of the turn before when it names none of its own."""
-        if not question.history or self._extractor.names(question.text):
+        """The question; one that leans on the turn before is completed by the things named there."""
+        if not question.history or not _FOLLOWS_UP.search(question.text) or self._extractor.names(question.text):
             return question.text
         carried = self._extractor.names(question.history[-1])
         return f"{question.text} ({', '.join(carried)})" if carried else f"{question.history[-1]} {question.text}"

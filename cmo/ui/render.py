@@ -84,9 +84,10 @@ def plain(text: str) -> str:
 
 
 def piece(text: str) -> str:
-    """A piece of a streamed answer: escaped, its outer spaces kept."""
+    """A piece of a streamed answer: escaped, its outer spaces and a new paragraph at its start kept."""
     body = plain(text)
-    return f"{' ' if text[:1].isspace() else ''}{body}{' ' if body and text[-1:].isspace() else ''}"
+    start = "\n\n" if text.startswith("\n\n") else " " if text[:1].isspace() else ""
+    return f"{start}{body}{' ' if body and text[-1:].isspace() else ''}"
 
 
 def answer(answer: Answer, notices: Sequence[str] = ()) -> str:
