@@ -8,7 +8,8 @@
     │   └── UnreadableDocument     one file cannot be read; carries its FileStatus
     ├── StorageUnavailable         the application's database cannot be read or written
     ├── ModelUnavailable           a model cannot do its job (weights missing, server down)
-    └── EngineUnavailable          an engine could not look for an answer
+    ├── EngineUnavailable          an engine could not look for an answer
+    └── QuestionTooLong            a question is longer than can be searched for
 
 Adapters turn foreign errors into these at their edge, with `from error`. Messages name the thing and
 say what to do next.
@@ -58,3 +59,7 @@ class ModelUnavailable(OracleError):
 
 class EngineUnavailable(OracleError):
     """An engine could not look for an answer at all."""
+
+
+class QuestionTooLong(OracleError):
+    """A question is longer than can be searched for; the message says how long it may be."""

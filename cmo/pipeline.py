@@ -14,8 +14,9 @@ import time
 from collections.abc import AsyncIterator, Sequence
 
 from cmo.citations import cite, marked_sentences
-from cmo.errors import EngineUnavailable, StorageUnavailable
+from cmo.errors import EngineUnavailable, QuestionTooLong, StorageUnavailable
 from cmo.interfaces import Extractor, LanguageDetector, LanguageModel, Ledger, QuestionTranslator, Retriever
+from cmo.logs import fields
 from cmo.values import (
     Answer,
     Citation,
@@ -34,6 +35,8 @@ ENGINE = "lightrag"
 ONLY_ENGINE = "only_engine"
 """The routing reason when no other engine is configured."""
 
+LONGEST_QUESTION = 2_000
+"""Characters of a question at most: more is a pasted text, which the search cannot do justice to."""
 ENGLISH = "en"
 IN_ENGLISH = "The papers were searched by English words for your question, and are quoted in English."
 NOT_ANSWERED = "The papers do not answer this."
@@ -45,7 +48,8 @@ UNSURE_BELOW = 0.5
 """Answers whose estimated probability of standing on the first cited page is lower carry the note above."""
 
 _FOLLOWS_UP = re.compile(
-    r"^\s*(?:and|or|but|also|what about|how about|why|und|et|y|e)\b|\b(?:it|its|they|them|their|this|that|these|those)\b",
+    r"^\s*(?:and|or|but|also|what about|how about|why|und|et|y|e)\b"
+    r"|\b(?:it|its|they|them|their|this|that|these|those)\b",
     re.IGNORECASE,
 )
 """What a question that cannot be understood by itself looks like."""
@@ -84,7 +88,12 @@ class QuestionPipeline:
 
         Raises:
             EngineUnavailable: nothing could be searched, or it took longer than `timeout_seconds`.
+            QuestionTooLong: it has more than LONGEST_QUESTION characters; nothing is booked.
         """
+        if len(question.text) > LONGEST_QUESTION:
+            raise QuestionTooLong(
+                f"The question has {len(question.text):,} characters; please ask in at most {LONGEST_QUESTION:,}."
+            )
         started = time.perf_counter()
         outcome: str = "failed"
         finished: Finished | None = None
@@ -111,7 +120,7 @@ class QuestionPipeline:
         try:
             await self._ledger.record(question, answer, outcome=outcome, seconds=seconds)
         except StorageUnavailable:
-            _log.exception("ledger_record_failed", extra={"outcome": outcome})
+            _log.exception("ledger_record_failed", extra=fields(outcome=outcome))
 
     async def _journey(self, question: Question, started: float) -> AsyncIterator[Event]:
         yield StageStarted(stage=Stage.UNDERSTAND)

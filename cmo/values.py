@@ -284,7 +284,7 @@ class LibraryState:
     """What the library holds at this moment, for people to see.
 
     `indexing` is set while a run is under way in any process that reports to this one; `problems` are the files which
-    could not be read, with their reasons.
+    could not be read, with their reasons; `failure` is why the last run ended before its time, as a sentence.
     """
 
     documents: tuple[Document, ...]
@@ -292,3 +292,4 @@ class LibraryState:
     generation: str
     indexing: IndexProgress | None = None
     problems: tuple[FileReport, ...] = ()
+    failure: str | None = None

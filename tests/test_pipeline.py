@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from cmo.errors import EngineUnavailable, ModelUnavailable, OracleError
+from cmo.errors import EngineUnavailable, ModelUnavailable, OracleError, QuestionTooLong, StorageUnavailable
 from cmo.interfaces import Pipeline
-from cmo.pipeline import NEAREST, NOT_ANSWERED, ONLY_ENGINE, QuestionPipeline
+from cmo.pipeline import IN_ENGLISH, NEAREST, NOT_ANSWERED, ONLY_ENGINE, QuestionPipeline
 from cmo.values import (
     Answer,
     Document,
@@ -104,6 +104,13 @@ class FakeDetector:
         return "de" if "ü" in text else "en"
 
 
+class FakeTranslator:
+    """Puts the language before what it translates."""
+
+    def to_english(self, text: str, language: str) -> str:
+        return text if language == "en" else f"[{language}] {text}"
+
+
 @dataclass
 class FakeLedger:
     """Keeps what is booked; takes one turn of the loop for it, and may be broken."""
@@ -114,7 +121,7 @@ class FakeLedger:
     async def record(self, question: Question, answer: Answer | None, *, outcome: str, seconds: float) -> None:
         await asyncio.sleep(0)
         if self.broken:
-            raise OSError("disk full")
+            raise StorageUnavailable("The disk is full.")
         assert seconds >= 0
         self.booked.append((outcome, answer))
 
@@ -138,6 +145,7 @@ class Journey:
             model=self.model,
             extractor=FakeExtractor(),
             detector=FakeDetector(),
+            translator=FakeTranslator(),
             ledger=self.ledger,
             top_k=5,
             timeout_seconds=self.timeout_seconds,
@@ -235,6 +243,23 @@ async def test_the_language_of_the_question_is_the_answers() -> None:
     assert (await Journey().answer("Was lässt den Zucker für Stunden steigen?")).language == "de"
 
 
+async def test_a_question_of_another_language_is_searched_in_english_and_that_is_told() -> None:
+    journey = Journey()
+
+    answer = await journey.answer("Was lässt den Zucker für Stunden steigen?")
+
+    assert journey.retriever.asked == ["[de] Was lässt den Zucker für Stunden steigen?"]
+    assert answer.notice == IN_ENGLISH
+
+
+async def test_a_question_that_stands_alone_carries_nothing() -> None:
+    journey = Journey()
+
+    await journey.events("Which trials were done in Norway?", "What does glucose do in diabetes?")
+
+    assert journey.retriever.asked == ["Which trials were done in Norway?"]
+
+
 async def test_a_follow_up_without_names_carries_those_of_the_question_before() -> None:
     journey = Journey()
 
@@ -272,6 +297,12 @@ async def test_a_finished_question_is_booked_once_with_its_answer(selection: Sel
     answer = await journey.answer()
 
     assert journey.ledger.booked == [(outcome, answer)]
+
+
+async def test_a_ledger_that_cannot_be_written_costs_nobody_the_answer() -> None:
+    answer = await Journey(ledger=FakeLedger(broken=True)).answer()
+
+    assert answer.answered
 
 
 @pytest.mark.parametrize(
@@ -336,18 +367,51 @@ async def test_what_was_stopped_before_the_text_was_out_is_booked_as_stopped() -
 
 
 async def test_wherever_a_task_is_cancelled_the_question_is_booked_exactly_once() -> None:
-    for turns in range(12):
-        journey = Journey()
-        under_way = asyncio.create_task(journey.events())
-        for _ in range(turns):
-            await asyncio.sleep(0)
-        began = bool(journey.retriever.asked) or turns > 0
-        under_way.cancel()
-        await asyncio.gather(under_way, return_exceptions=True)
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+    count = len(await Journey().events())
 
-        assert len(journey.ledger.booked) == (1 if began else 0), f"cancelled after {turns} turns"
+    for seen in range(1, count + 1):
+        journey = Journey()
+        under_way = asyncio.create_task(_cancel_itself(journey, after=seen))
+        await asyncio.gather(under_way, return_exceptions=True)
+
+        assert under_way.cancelled()
+        assert len(journey.ledger.booked) == 1, f"cancelled after {seen} events"
+
+
+async def _cancel_itself(journey: Journey, *, after: int) -> None:
+    """Take so many events and be cancelled at the next point where a task can be."""
+    task = asyncio.current_task()
+    assert task is not None
+    async for _ in journey.pipeline().ask(question()):
+        after -= 1
+        if not after:
+            task.cancel()
+    await asyncio.sleep(0)
+
+
+async def test_a_question_cancelled_while_it_is_booked_is_booked_all_the_same() -> None:
+    class SlowLedger(FakeLedger):
+        """Lets the test act in the middle of booking."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.begun = asyncio.Event()
+            self.done = asyncio.Event()
+
+        async def record(self, question: Question, answer: Answer | None, *, outcome: str, seconds: float) -> None:
+            self.begun.set()
+            await super().record(question, answer, outcome=outcome, seconds=seconds)
+            self.done.set()
+
+    ledger = SlowLedger()
+    under_way = asyncio.create_task(Journey(ledger=ledger).events())
+    await ledger.begun.wait()
+    under_way.cancel()
+    await asyncio.gather(under_way, return_exceptions=True)
+    async with asyncio.timeout(5):
+        await ledger.done.wait()
+
+    assert ledger.outcomes == ["answered"]
 
 
 async def test_questions_asked_at_once_do_not_mix() -> None:
@@ -365,3 +429,12 @@ async def test_questions_asked_at_once_do_not_mix() -> None:
 
     assert languages == ["en", "de"] * 5
     assert journey.ledger.outcomes == ["answered"] * 10
+
+
+async def test_a_question_too_long_to_search_for_is_sent_back_and_not_booked() -> None:
+    journey = Journey()
+
+    with pytest.raises(QuestionTooLong, match="2,000"):
+        await journey.events("why " * 600)
+
+    assert journey.ledger.booked == []

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from cmo.bootstrap.parts import graph_of, open_extractor
 from cmo.engines.papers import PapersRetriever
-from cmo.errors import LibraryError
+from cmo.errors import LibraryError, ModelUnavailable
 from cmo.library.process import IndexingProcess
 from cmo.library.view import Library
 from cmo.models.extractive import ExtractiveModel
@@ -29,8 +30,15 @@ class Application:
     settings: Settings
     pipeline: QuestionPipeline
     retriever: PapersRetriever
+    embedder: MiniLM
     library: Library
     ledger: SqlLedger
+
+    async def get_ready(self) -> None:
+        """Load what the first question would have to wait for. What fails is left to that question, which tells."""
+        with contextlib.suppress(ModelUnavailable):
+            await asyncio.to_thread(self.embedder.load)
+        await self.retriever.get_ready()
 
 
 @asynccontextmanager
@@ -73,7 +81,14 @@ async def open_application(settings: Settings) -> AsyncIterator[Application]:
             top_k=settings.top_k,
             timeout_seconds=settings.answer_timeout_seconds,
         )
-        yield Application(settings=settings, pipeline=pipeline, retriever=retriever, library=library, ledger=ledger)
+        yield Application(
+            settings=settings,
+            pipeline=pipeline,
+            retriever=retriever,
+            embedder=embedder,
+            library=library,
+            ledger=ledger,
+        )
 
 
 def _make_storage(settings: Settings) -> None:

@@ -56,6 +56,10 @@ def load_lightrag() -> Lightrag:
         EngineUnavailable: it is not installed, or not in a version known here.
     """
     sys.modules["pipmaster"] = _NoInstaller("pipmaster")
+    # It sorts Chinese labels with this, in functions never called here: 55 MB that LightRAG does without when missing.
+    sys.modules.setdefault("pypinyin", None)  # type: ignore[arg-type]  # None is Python's mark for "cannot be imported"
+    log = logging.getLogger("lightrag")
+    log.disabled = True  # importing it sets its level, and says that pypinyin is missing
     try:
         with _without_dotenv():
             names = ("lightrag", "base", "utils", "operate", "prompt", "kg")
@@ -64,7 +68,7 @@ def load_lightrag() -> Lightrag:
     except (ImportError, ValueError) as error:
         raise EngineUnavailable(f"LightRAG cannot be loaded ({error}): reinstall the requirements.") from error
     # Its messages hold questions and entity names; what fails is told by exceptions instead.
-    logging.getLogger("lightrag").setLevel(logging.CRITICAL)
+    log.setLevel(logging.CRITICAL)
     _hide_environment()
     _register_storages(modules["kg"])
     return Lightrag(

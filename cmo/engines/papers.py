@@ -10,6 +10,7 @@ generation takes over between two questions, never within one.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import re
 import time
@@ -113,6 +114,15 @@ class PapersRetriever:
             seconds=time.perf_counter() - started,
             degraded=degraded,
         )
+
+    async def get_ready(self) -> None:
+        """Load what the first question would have to wait for. What fails is left to that question, which tells."""
+        if self._make_graph is None:
+            return
+        with contextlib.suppress(OracleError):
+            async with self._generation() as generation:
+                if generation is not None:
+                    await self._graph(generation, self._make_graph)
 
     async def close(self) -> None:
         """Let go of the index. Questions under way fail."""

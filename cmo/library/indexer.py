@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeAlias
 
+from cmo.logs import fields
 from cmo.errors import IndexDamaged, LibraryError
 from cmo.library import generations
 from cmo.library.generations import GenerationInfo, Recipe
@@ -96,7 +97,7 @@ class Indexer:
         try:
             return await self._run(target, on_progress, cancel)
         except IndexDamaged as error:
-            _log.error("index_damaged", extra={"generation": target.name}, exc_info=True)
+            _log.error("index_damaged", extra=fields(generation=target.name), exc_info=True)
             notice = f"The index was damaged and is being built again. {error}"
         await self._require_working_graph()
         place = await asyncio.to_thread(generations.set_aside, target, datetime.now(UTC))
@@ -163,7 +164,7 @@ class Indexer:
         if opened.manifest.meta("cache_carried") is None and "extractor" not in changed:
             self._carry_cache(opened.serving.database, opened.target.database)
             opened.manifest.set_meta({"cache_carried": "1"})
-        _log.info("index_rebuild", extra={"generation": opened.target.name, "changed": ", ".join(changed)})
+        _log.info("index_rebuild", extra=fields(generation=opened.target.name, changed=", ".join(changed)))
         return None if "reader" in changed else opened.before
 
     def _finish(self, opened: _Opened, outcome: Outcome) -> IndexReport:
@@ -203,7 +204,7 @@ def _earlier(serving: GenerationInfo) -> Manifest | None:
     try:
         return Manifest(serving.database, writable=True)
     except LibraryError:
-        _log.warning("earlier_index_not_readable", extra={"generation": serving.name}, exc_info=True)
+        _log.warning("earlier_index_not_readable", extra=fields(generation=serving.name), exc_info=True)
         return None
 
 

@@ -29,6 +29,7 @@ from cmo.library.passages import split_passages
 from cmo.library.pdf import Block, PageText
 from cmo.library.progress import Meter
 from cmo.library.reader import FoundFile, Limits, ReadDocument, hash_file, scan
+from cmo.logs import fields
 from cmo.storage.manifest import DocumentState, FileRow, Manifest, StoredDocument, StoredPage
 from cmo.values import Document, FileReport, FileStatus, Passage, PassageKind
 
@@ -280,7 +281,7 @@ class Run:
             raise
         except Exception:
             # One bad file must not stop the others, whatever it does to the code that reads it.
-            _log.exception("document_failed", extra={"file": file.file})
+            _log.exception("document_failed", extra=fields(file=file.file))
             return _Prepared(file=file, problem=UnreadableDocument(FileStatus.FAILED, _UNEXPECTED))
 
     async def _hash(self, file: FoundFile) -> str:
@@ -374,7 +375,7 @@ class Run:
         try:
             await asyncio.to_thread(self._manifest.add, stored)
         except ValueError:
-            _log.exception("document_failed", extra={"file": file.file})
+            _log.exception("document_failed", extra=fields(file=file.file))
             return _UNEXPECTED
         problem = await self._insert_into_graph(stored.document, body, file.file)
         if problem is not None:
@@ -392,10 +393,10 @@ class Run:
         except IndexDamaged:
             raise
         except OracleError as error:
-            _log.warning("document_failed", extra={"file": file}, exc_info=True)
+            _log.warning("document_failed", extra=fields(file=file), exc_info=True)
             return str(error)
         except Exception:
-            _log.exception("document_failed", extra={"file": file})
+            _log.exception("document_failed", extra=fields(file=file))
             return _UNEXPECTED
         return None
 
@@ -440,7 +441,7 @@ class Run:
             return
         _log.warning(
             "manifest_mended",
-            extra={"documents": len(faults.documents), "files": len(faults.files), "search": faults.search},
+            extra=fields(documents=len(faults.documents), files=len(faults.files), search=faults.search),
         )
         for doc_id in faults.documents:
             await self._drop(doc_id)
@@ -454,7 +455,7 @@ class Run:
 
     async def _mend(self, doc_id: str) -> None:
         """Put a document into the graph again out of the manifest's pages; take it out if the manifest has none."""
-        _log.warning("document_mended", extra={"doc_id": doc_id})
+        _log.warning("document_mended", extra=fields(doc_id=doc_id))
         graph = await self._graph.opened()
         stored = await asyncio.to_thread(self._manifest.stored, doc_id)
         if stored is None:
@@ -470,7 +471,7 @@ class Run:
 
     async def _give_up(self, doc_id: str) -> None:
         """Take out a document that stays incomplete and report it as failed; the next run reads it again."""
-        _log.error("document_not_mended", extra={"doc_id": doc_id})
+        _log.error("document_not_mended", extra=fields(doc_id=doc_id))
         rows = [row for row in await asyncio.to_thread(self._manifest.files) if _doc_id(row.sha256) == doc_id]
         await self._drop(doc_id)
         reason = "It could not be stored whole. The next run tries again."

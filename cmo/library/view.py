@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from pathlib import Path
 
 from cmo.errors import IndexDamaged
@@ -29,16 +30,19 @@ class Library:
         async with self._lock:
             opened = await asyncio.to_thread(self._manifest)
             if opened is None:
-                return LibraryState(documents=(), passages=0, generation="", indexing=progress)
+                return LibraryState(
+                    documents=(), passages=0, generation="", indexing=progress, failure=self._process.error
+                )
             info, manifest = opened
             _, documents, files = await asyncio.to_thread(self._contents, manifest)
-        indexed = [file for file in files if file.status is FileStatus.INDEXED]
+        indexed = {file.sha256: file.passages for file in files if file.status is FileStatus.INDEXED}
         return LibraryState(
             documents=documents,
-            passages=sum(file.passages for file in indexed),
+            passages=sum(indexed.values()),
             generation=info.name,
             indexing=progress,
             problems=tuple(_report(file) for file in files if file.status is not FileStatus.INDEXED),
+            failure=self._process.error,
         )
 
     async def start_indexing(self) -> None:
@@ -55,19 +59,22 @@ class Library:
             opened = await asyncio.to_thread(self._manifest)
             if opened is None:
                 return None
-            name = await asyncio.to_thread(opened[1].find_file, doc_id)
-        if name is None:
-            return None
-        path = (self.papers / name).resolve()
-        return path if path.is_relative_to(self.papers.resolve()) and path.is_file() else None
+            names = await asyncio.to_thread(opened[1].find_files, doc_id)
+        return await asyncio.to_thread(self._first_there, names)
 
     async def close(self) -> None:
         """Stop a run under way and let go of the index."""
-        await self._process.cancel()
+        await self._process.close()
         async with self._lock:
             if self._open is not None:
                 await asyncio.to_thread(self._open[1].close)
                 self._open = None
+
+    def _first_there(self, names: Iterable[str]) -> Path | None:
+        """The first of several copies that is there, and there inside the folder: links may lead out of it."""
+        folder = self.papers.resolve()
+        paths = ((folder / name).resolve() for name in names)
+        return next((path for path in paths if path.is_relative_to(folder) and path.is_file()), None)
 
     def _manifest(self) -> tuple[GenerationInfo, Manifest] | None:
         info = current(self._storage)

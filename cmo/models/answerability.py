@@ -7,8 +7,8 @@ nearly whole; when the paper knows nearly all of the words, but no sentence has 
 the paper speaks of the subject and not of what was asked. A question in other words than the paper's gets the benefit
 of the doubt, because nothing in it can be missed that way.
 
-The other thresholds were chosen on the tuning half of benchmarks/evidence_questions.jsonl; benchmarks/evidence.py reports the
-other half.
+The other thresholds were chosen on the tuning half of benchmarks/evidence_questions.jsonl; benchmarks/evidence.py
+reports the other half.
 """
 
 from __future__ import annotations

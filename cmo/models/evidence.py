@@ -59,11 +59,12 @@ _RANK_OFFSET = 10
 class PreparedPassage:
     """A passage made ready to be compared with any question.
 
-    `tokens` has one unit row per token, `meaning` is their mean as a unit row (zero without tokens), `owners` the number of the sentence each token stands in (-1: between
-    sentences), `spans` the sentences' spans in the passage's text, `sentence_stems` and `stems` their words.
+    `tokens` has one unit row per token, in half precision because many passages are kept, `meaning` is their mean as a
+    unit row (zero without tokens), `owners` the number of the sentence each token stands in (-1: between sentences),
+    `spans` the sentences' spans in the passage's text, `sentence_stems` and `stems` their words.
     """
 
-    tokens: Floats
+    tokens: npt.NDArray[np.float16]
     meaning: Floats
     owners: npt.NDArray[np.int64]
     spans: tuple[tuple[int, int], ...]
@@ -168,7 +169,7 @@ def prepare(text: str, spans: Sequence[tuple[int, int]], embedded: Sequence[Toke
     vectors = [np.asarray(tokens.vectors) for tokens in embedded if len(tokens.offsets)]
     tokens = np.concatenate(vectors) if vectors else np.zeros((0, 1), dtype=np.float32)
     return PreparedPassage(
-        tokens=tokens,
+        tokens=tokens.astype(np.float16),
         meaning=_meaning(tokens),
         owners=_owners(begins, sentences),
         spans=sentences,
@@ -299,7 +300,8 @@ def _reading(
     weights: Floats,
     rules: Rules,
 ) -> Reading:
-    similarity = passage.tokens @ pieces.vectors.T if len(passage.tokens) else np.zeros((0, 0), dtype=np.float32)
+    tokens = passage.tokens.astype(np.float32)
+    similarity = tokens @ pieces.vectors.T if len(tokens) else np.zeros((0, 0), dtype=np.float32)
     sentences = tuple(
         SentenceMatch(
             start=start, end=end, matches=_matches(words, pieces, similarity[passage.owners == number], literal, rules)

@@ -24,7 +24,7 @@ from cmo.models.evidence import (
     read,
     units,
 )
-from cmo.values import EvidenceSentence, ScoredPassage, Selection
+from cmo.values import EvidenceSentence, Passage, ScoredPassage, Selection
 
 MOST_PAGES = 5
 """Pages cited at most: among the first five the right one is nearly always found, and five can still be checked."""
@@ -32,8 +32,14 @@ SENTENCES_OF_BEST_PAGE = 2
 ANSWER_SHARE = 0.6
 """A further page's sentence belongs to the answer when it matches at least this share of the best one's match."""
 MOST_FURTHER_SENTENCES = 2
-_KEPT_PASSAGES = 256
-"""Passages whose token vectors are kept for the next question: about 0.5 MB each."""
+QUESTIONS_AT_ONCE = 2
+"""Questions read at the same time; the others wait their turn.
+
+Reading is arithmetic on every processor, and Python's share of it holds the interpreter's lock: more questions at once
+are not answered sooner, but keep the event loop waiting longer (benchmarks/load.py).
+"""
+_KEPT_PASSAGES = 128
+"""Passages whose token vectors are kept for the next question: about 0.25 MB each."""
 
 
 class TokenEmbedder(Protocol):
@@ -49,6 +55,7 @@ class ExtractiveModel:
     def __init__(self, embedder: TokenEmbedder) -> None:
         self._embedder = embedder
         self._kept: OrderedDict[str, PreparedPassage] = OrderedDict()
+        self._turns = asyncio.Semaphore(QUESTIONS_AT_ONCE)
 
     @property
     def name(self) -> str:
@@ -64,19 +71,19 @@ class ExtractiveModel:
         chosen = candidates(passages)
         if not chosen:
             return Selection(sentences=(), nearest=(), confidence=0.0)
-        (question_tokens,) = await self._embedder.embed_tokens([question])
-        prepared = await self.prepared(chosen)
-        return await asyncio.to_thread(_select, question, question_tokens, passages, chosen, prepared)
+        async with self._turns:
+            (question_tokens,) = await self._embedder.embed_tokens([question])
+            prepared = await self.prepared(chosen)
+            return await asyncio.to_thread(_select, question, question_tokens, passages, chosen, prepared)
 
     async def prepared(self, passages: Sequence[ScoredPassage]) -> list[PreparedPassage]:
         """The passages made ready, embedding only those not kept from an earlier question."""
         known = {found.passage.chunk_id: self._kept.get(found.passage.chunk_id) for found in passages}
         missing = [found.passage for found in passages if known[found.passage.chunk_id] is None]
-        spans = [units(passage.text) for passage in missing]
+        spans = await asyncio.to_thread(lambda: [units(passage.text) for passage in missing])
         texts = [passage.text[start:end] for passage, of in zip(missing, spans, strict=True) for start, end in of]
-        embedded = iter(await self._embedder.embed_tokens(texts))
-        for passage, of in zip(missing, spans, strict=True):
-            known[passage.chunk_id] = prepare(passage.text, of, [next(embedded) for _ in of])
+        embedded = await self._embedder.embed_tokens(texts)
+        known |= await asyncio.to_thread(_prepare_all, missing, spans, embedded)
         for chunk_id, passage_ready in known.items():
             if passage_ready is not None:
                 self._kept[chunk_id] = passage_ready
@@ -84,6 +91,17 @@ class ExtractiveModel:
         while len(self._kept) > _KEPT_PASSAGES:
             self._kept.popitem(last=False)
         return [passage_ready for passage_ready in known.values() if passage_ready is not None]
+
+
+def _prepare_all(
+    passages: Sequence[Passage], spans: Sequence[Sequence[tuple[int, int]]], embedded: Sequence[TokenVectors]
+) -> dict[str, PreparedPassage]:
+    """The passages made ready, by chunk id, given the units of each and the token vectors of all units in order."""
+    vectors = iter(embedded)
+    return {
+        passage.chunk_id: prepare(passage.text, of, [next(vectors) for _ in of])
+        for passage, of in zip(passages, spans, strict=True)
+    }
 
 
 def _select(

@@ -144,12 +144,12 @@ def _checked(path: Path, sha256: str) -> bytes:
 
 def _read_cached(path: Path) -> bytes | None:
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            digest, graph = file.read(_DIGEST_BYTES), file.read()
     except FileNotFoundError:
         return None
     except OSError as error:
         raise ModelUnavailable(f"{path} cannot be read ({error.strerror}). Check its permissions.") from error
-    digest, graph = data[:_DIGEST_BYTES], data[_DIGEST_BYTES:]
     return graph if hashlib.sha256(graph).digest() == digest else None
 
 

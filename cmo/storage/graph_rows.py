@@ -341,8 +341,7 @@ class VectorTable:
         """Packed vectors by id."""
         return dict(
             self._file.rows(
-                f"SELECT id, vector FROM {self._name}_vectors WHERE vector IS NOT NULL"
-                f" AND id {IN_ARRAY}",
+                f"SELECT id, vector FROM {self._name}_vectors WHERE vector IS NOT NULL AND id {IN_ARRAY}",
                 (array(ids),),
             )
         )
@@ -426,9 +425,7 @@ class GraphTable:
 
     def nodes(self, names: Collection[str]) -> dict[str, Record]:
         """Properties of the nodes that exist, by name."""
-        found = self._file.rows(
-            f"SELECT name, properties FROM lr_nodes WHERE name {IN_ARRAY}", (array(names),)
-        )
+        found = self._file.rows(f"SELECT name, properties FROM lr_nodes WHERE name {IN_ARRAY}", (array(names),))
         return {name: json.loads(properties) for name, properties in found}
 
     def edges(self, pairs: Collection[Pair]) -> dict[Pair, Record]:

@@ -119,7 +119,7 @@ class SqlLedger:
                 await connection.execute(sa.insert(_questions).values(row))
         except OperationalError as error:
             raise StorageUnavailable(
-                f"The question could not be booked in the database ({type(error).__name__}): check disk and permissions."
+                "The question could not be booked in the database: check its disk and its permissions."
             ) from error
 
     async def recent(self, limit: int) -> tuple[LedgerEntry, ...]:

@@ -25,6 +25,7 @@ from fastapi import FastAPI
 from cmo import web
 from cmo.errors import OracleError, SettingsError
 from cmo.logs import configure_logging, fields
+from cmo.pipeline import LONGEST_QUESTION
 from cmo.settings import Settings
 from cmo.ui import compat, library_talk, render, starters
 from cmo.ui.identity import Guests, kept_secret
@@ -40,8 +41,6 @@ FLUSH_SECONDS = 0.06
 ABANDONED_SECONDS = 30.0
 """How long the work of a closed tab goes on, in case it was only a lost connection."""
 
-QUESTION_CHARACTERS = 2_000
-"""Longer questions are sent back: they are pasted texts, which the search cannot do justice to."""
 
 LIBRARY = "Library"
 """The command that shows the library."""
@@ -160,7 +159,7 @@ class Chat:
             await library_talk.show(application.library, self._papers_dir)
         elif not text:
             await cl.Message(content="Please type a question.").send()
-        elif len(text) > QUESTION_CHARACTERS:
+        elif len(text) > LONGEST_QUESTION:
             await cl.Message(content=_too_long(text)).send()
         else:
             await self._ask(application, text)
@@ -356,6 +355,6 @@ def _apology(incident: str) -> str:
 
 def _too_long(text: str) -> str:
     return (
-        f"This question has {len(text):,} characters; at most {QUESTION_CHARACTERS:,} can be searched for. "
+        f"This question has {len(text):,} characters; at most {LONGEST_QUESTION:,} can be searched for. "
         "Please shorten it."
     )

@@ -12,6 +12,7 @@ from chainlit.session import WebsocketSession
 
 from cmo.errors import OracleError
 from cmo.interfaces import LibraryView
+from cmo.logs import fields
 from cmo.ui import render
 from cmo.ui.starters import questions
 from cmo.values import LibraryState
@@ -43,7 +44,7 @@ async def greet(library: LibraryView, papers_dir: Path) -> None:
 
 async def say_empty(state: LibraryState, papers_dir: Path) -> None:
     """What to do with an empty library, with the button that does it."""
-    await _message(render.empty_library(papers_dir, state.problems), _index_button()).send()
+    await _message(render.empty_library(state, papers_dir), _index_button()).send()
 
 
 async def show(library: LibraryView, papers_dir: Path) -> None:
@@ -95,7 +96,7 @@ async def _logged(work: Awaitable[None]) -> None:
     try:
         await work
     except OracleError as error:
-        log.warning("library_talk_failed", extra={"cmo_fields": {"reason": str(error)}})
+        log.warning("library_talk_failed", extra=fields(reason=str(error)))
     except Exception:  # a background task has nobody above it
         log.exception("library_talk_failed")
 
@@ -132,7 +133,7 @@ async def _finish(message: cl.Message, state: LibraryState, papers_dir: Path) ->
         message.content = render.ready(state)
         message.elements = [_suggestions(state)]  # type: ignore[list-item]  # elements are typed by a TypeVar
     else:
-        message.content = render.empty_library(papers_dir, state.problems)
+        message.content = render.empty_library(state, papers_dir)
         message.elements = [_index_button()]  # type: ignore[list-item]
     await message.update()
 

@@ -6,6 +6,7 @@ plain links to the page, which work without any script; the element beside the a
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -166,20 +167,26 @@ def ready(state: LibraryState) -> str:
     else:
         pages = sum(document.pages for document in state.documents)
         text = f"**Ready:** {_count(len(state.documents), 'paper')}, {_count(pages, 'page')} can be searched."
-    return "\n\n".join(filter(None, [text, problems(state.problems)]))
+    return "\n\n".join(filter(None, [failure(state), text, problems(state.problems)]))
 
 
-def empty_library(papers_dir: Path, reports: Sequence[FileReport] = ()) -> str:
+def failure(state: LibraryState) -> str:
+    """Why the last indexing run ended before its time; "" when it did not."""
+    return f"> **Indexing stopped.** {plain(state.failure)}" if state.failure else ""
+
+
+def empty_library(state: LibraryState, papers_dir: Path) -> str:
     """What to do when there is nothing to ask."""
     return "\n\n".join(
         filter(
             None,
             [
+                failure(state),
                 "**Your library is empty.**",
                 "Put papers into this folder (PDF, text or Markdown files; sub-folders are fine):",
                 f"`{papers_dir}`",
                 "Then press **Index papers**. They stay on this machine.",
-                problems(reports),
+                problems(state.problems),
             ],
         )
     )
@@ -189,7 +196,7 @@ def library(state: LibraryState, papers_dir: Path) -> str:
     """What the library holds: its documents, its files that could not be read, its folder."""
     listed = [_document(document) for document in state.documents[:LISTED]]
     listed += _more(len(state.documents) - LISTED, "paper")
-    blocks = [ready(LibraryState(documents=state.documents, passages=state.passages, generation=state.generation))]
+    blocks = [ready(dataclasses.replace(state, problems=()))]
     blocks += ["\n".join(listed), problems(state.problems), f"They lie in `{papers_dir}`."]
     return "\n\n".join(filter(None, blocks))
 

@@ -182,6 +182,9 @@ class Application(NamedTuple):
     library: Library
     settings: Settings
 
+    async def get_ready(self) -> None:
+        pass
+
 
 @asynccontextmanager
 async def application(settings: Settings) -> AsyncIterator[Application]:

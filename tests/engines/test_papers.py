@@ -383,6 +383,24 @@ async def test_closing_lets_go_of_the_graph(storage: Path, searching: Searching)
     assert graph.closed == 1
 
 
+async def test_what_is_made_ready_need_not_be_opened_by_the_first_question(storage: Path, searching: Searching) -> None:
+    build(storage, 1)
+    graph = FakeGraph()
+    retriever = searching(graph)
+
+    await retriever.get_ready()
+    opened_before = graph.opened
+    await found(retriever, "glucose")
+
+    assert (opened_before, graph.opened) == (1, 1)
+
+
+async def test_getting_ready_never_fails(storage: Path, searching: Searching) -> None:
+    await searching().get_ready()
+    build(storage, 1)
+    await searching(FakeGraph(cannot_open=True)).get_ready()
+
+
 async def test_ten_questions_at_once_open_the_graph_once(storage: Path, searching: Searching) -> None:
     build(storage, 1)
     graph = FakeGraph(finds=[chunk_id(1)])

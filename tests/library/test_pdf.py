@@ -16,6 +16,12 @@ from cmo.library.pdf import PageText, read_pdf, read_text
 from cmo.values import FileStatus
 
 LEADING = 12.0
+LATIN = [
+    "Lorem ipsum dolor sit amet, consectetur adipiscing",
+    "elit, sed do eiusmod tempor incididunt ut labore et dolore magna aliqua, ut enim ad minim veniam,",
+    "quis nostrud exercitation ullamco laboris nisi ut aliquip ex ea commodo consequat, duis aute irure",
+    "dolor in reprehenderit in voluptate velit esse cillum dolore eu fugiat nulla pariatur.",
+]
 NASTY = {
     "pypdf__r2-user-password.pdf": FileStatus.ENCRYPTED,
     "pypdf__r6-user-password.pdf": FileStatus.ENCRYPTED,
@@ -118,6 +124,58 @@ def test_running_heads_and_page_numbers_are_left_out(save: Callable[[Sheet], Pat
         sheet.lines([f"This is the text of page {number}."])
 
     assert [page.text for page in read_pdf(save(sheet))] == [f"This is the text of page {n}." for n in range(1, 5)]
+
+
+def test_pages_that_differ_by_a_number_only_keep_their_text(save: Callable[[Sheet], Path]) -> None:
+    sheet = Sheet()
+    for number in range(1, 41):
+        sheet.page().lines([f"This is page {number} of the test document. {LATIN[0]}", *LATIN[1:]], y=40)
+
+    pages = read_pdf(save(sheet))
+
+    assert [page.text for page in pages] == [
+        f"This is page {number} of the test document. {' '.join(LATIN)}" for number in range(1, 41)
+    ]
+
+
+@pytest.mark.parametrize("y", [40, 780])
+def test_a_line_that_is_all_there_is_on_a_page_is_no_running_head(save: Callable[[Sheet], Path], y: float) -> None:
+    sheet = Sheet()
+    for number in range(1, 5):
+        sheet.page().lines([f"This is page {number} of the test document"], y=y)
+
+    assert [page.text for page in read_pdf(save(sheet))] == [
+        f"This is page {number} of the test document" for number in range(1, 5)
+    ]
+
+
+@pytest.mark.parametrize("y", [40, 770])
+def test_a_short_paragraph_at_the_margin_is_no_running_head(save: Callable[[Sheet], Path], y: float) -> None:
+    paragraph = ["Fasting plasma samples were taken from all of the patients in the", "morning, and kept on ice."]
+    sheet = Sheet()
+    for number in range(1, 5):
+        sheet.page().lines(paragraph, y=y).lines(column(f"{number}th"), y=200)
+
+    assert all(" ".join(paragraph) in page.text for page in read_pdf(save(sheet)))
+
+
+def test_running_heads_of_two_lines_above_the_same_text_are_left_out(save: Callable[[Sheet], Path]) -> None:
+    sheet = Sheet()
+    for number in range(1, 5):
+        sheet.page().lines([f"Smith et al. A Journal 2014, 12:{number}", "http://journal.example/12"], y=30, size=8)
+        sheet.lines(column("only"), y=66).lines(["A Journal, volume 12"], y=780, size=8)
+
+    assert [page.text for page in read_pdf(save(sheet))] == [" ".join(column("only"))] * 4
+
+
+def test_a_page_with_a_figure_alone_shows_no_running_head(save: Callable[[Sheet], Path]) -> None:
+    sheet = Sheet()
+    for number in range(1, 6):
+        sheet.page().lines([f"Smith et al. A Journal 2014, 12:{number}"], y=30)
+        if number != 3:
+            sheet.lines(column(f"{number}th"))
+
+    assert read_pdf(save(sheet))[2].text == ""
 
 
 def test_line_numbers_in_the_margin_are_left_out(save: Callable[[Sheet], Path]) -> None:

@@ -140,7 +140,7 @@ def test_a_second_look_at_known_files_is_not_called_unfinished(state: LibrarySta
 
 
 def test_an_empty_library_names_the_folder_and_the_button() -> None:
-    shown = render.empty_library(Path("/home/ada/papers"))
+    shown = render.empty_library(LibraryState(documents=(), passages=0, generation=""), Path("/home/ada/papers"))
     assert "`/home/ada/papers`" in shown
     assert "**Index papers**" in shown
 
@@ -167,3 +167,10 @@ def test_a_run_that_has_just_begun_counts_nothing() -> None:
     shown = render.progress(library(0, done=0, total=0))
     assert "Looking through the papers folder" in shown
     assert "0 of 0" not in shown
+
+
+def test_why_the_last_run_stopped_is_shown_wherever_the_library_is() -> None:
+    state = LibraryState(documents=(), passages=0, generation="", failure="The index is being written by process 12.")
+    assert "being written by process 12" in render.empty_library(state, Path("papers"))
+    assert "being written by process 12" in render.ready(state)
+    assert "being written by process 12" in render.library(state, Path("papers"))

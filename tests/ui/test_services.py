@@ -16,6 +16,7 @@ class Opener:
     def __init__(self, *, failures: int = 0) -> None:
         self.opened = 0
         self.closed = 0
+        self.ready = 0
         self._failures = failures
 
     @asynccontextmanager
@@ -25,8 +26,12 @@ class Opener:
             self._failures -= 1
             raise ModelUnavailable("The weights are missing.")
         self.opened += 1
-        yield SimpleNamespace(pipeline="pipeline", library="library")
+        yield SimpleNamespace(pipeline="pipeline", library="library", get_ready=self._get_ready)
         self.closed += 1
+
+    async def _get_ready(self) -> None:
+        await asyncio.sleep(0)
+        self.ready += 1
 
 
 @pytest.fixture
@@ -40,6 +45,16 @@ async def test_everybody_gets_the_same_application(settings: Settings) -> None:
     one, two = await asyncio.gather(services.get(), services.get())
     assert one is two
     assert opener.opened == 1
+
+
+async def test_the_application_gets_ready_once_without_being_waited_for(settings: Settings) -> None:
+    opener = Opener()
+    services = Services(settings, opener)
+    await services.get()
+    await services.get()
+    assert opener.ready == 0
+    await services.close()
+    assert opener.ready == 1
 
 
 async def test_what_was_opened_is_closed_once(settings: Settings) -> None:
