@@ -216,14 +216,19 @@ def rank_pages(readings: Sequence[Reading], papers: Mapping[str, float], *, rule
 def best_sentences(reading: Reading, *, most: int) -> list[EvidenceSentence]:
     """At most `most` whole sentences of a passage that fit the question best, in page order.
 
-    A further sentence is taken only for words of the question the first ones do not meet.
+    A further sentence is taken only for words of the question the first ones do not meet. One that leans on the
+    sentence before it has to fit clearly better to be taken.
     """
     passage = reading.found.passage
     whole = [found for found in reading.sentences if is_complete(passage.text[found.start : found.end])]
     met = np.zeros_like(reading.weights)
     chosen: list[SentenceMatch] = []
     while whole and len(chosen) < most:
-        gains = [float(reading.weights @ np.maximum(met, found.matches)) for found in whole]
+        gains = [
+            float(reading.weights @ np.maximum(met, found.matches))
+            * (LEANING_WORTH if leans_back(passage.text[found.start : found.end]) else 1.0)
+            for found in whole
+        ]
         best = int(np.argmax(gains))
         if chosen and gains[best] - float(reading.weights @ met) < _LEAST_GAIN:
             break
@@ -232,6 +237,8 @@ def best_sentences(reading: Reading, *, most: int) -> list[EvidenceSentence]:
     return [_evidence(reading, found) for found in sorted(chosen, key=lambda found: found.start)]
 
 
+LEANING_WORTH = 0.8
+"""What a sentence that cannot be read alone counts, against one that can."""
 _LEAST_GAIN = 0.06
 """A second sentence has to raise the weighted match by this much."""
 

@@ -98,3 +98,17 @@ def test_two_words_are_mostly_enough(detector: LanguageDetector) -> None:
 def test_no_english_biomedical_question_is_taken_for_foreign(detector: LanguageDetector) -> None:
     rows = _development_rows("pubmedqa_dev.jsonl")
     assert [row["question"] for row in rows if detector.detect(row["question"]) != "en"] == []
+
+
+@pytest.mark.parametrize(
+    ("question", "language"),
+    [
+        ("Was ist klinische Metabolomik?", "de"),
+        ("Was war das Ziel in der Studie?", "de"),
+        ("Wat is het doel van de studie?", "nl"),
+        ("Was in plasma measured?", "en"),
+        ("What is it?", "en"),
+    ],
+)
+def test_words_that_two_languages_share_do_not_make_a_question_english(question: str, language: str) -> None:
+    assert LanguageDetector().detect(question) == language
