@@ -73,9 +73,7 @@ class SqliteDocStatusStorage(DocStatusStorage):  # type: ignore[misc]
         """Store records whole."""
         self._table.write({key: {"chunks_list": [], **_plain(record)} for key, record in data.items()})
 
-    async def update_doc_status_fields(
-        self, doc_id: str, fields: dict[str, Any], *, missing_ok: bool = False
-    ) -> None:
+    async def update_doc_status_fields(self, doc_id: str, fields: dict[str, Any], *, missing_ok: bool = False) -> None:
         """Change some fields of a record."""
         if "created_at" in fields:
             raise ValueError("created_at is what records are ordered by and cannot be changed")

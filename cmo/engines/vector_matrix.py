@@ -87,9 +87,7 @@ class VectorMatrix:
         self._slots[rows] = slots
         self._put(rows, scales, codes)
 
-    def _put(
-        self, rows: npt.NDArray[np.int64], scales: npt.NDArray[np.float32], codes: npt.NDArray[np.int8]
-    ) -> None:
+    def _put(self, rows: npt.NDArray[np.int64], scales: npt.NDArray[np.float32], codes: npt.NDArray[np.int8]) -> None:
         self._scales[rows] = scales
         for row, code in zip(rows.tolist(), codes, strict=True):
             self._blocks[row // ROWS_PER_BLOCK][row % ROWS_PER_BLOCK] = code

@@ -17,7 +17,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeAlias
 
-from cmo.logs import fields
 from cmo.errors import IndexDamaged, LibraryError
 from cmo.library import generations
 from cmo.library.generations import GenerationInfo, Recipe
@@ -25,6 +24,7 @@ from cmo.library.lock import writer_lock
 from cmo.library.progress import Meter
 from cmo.library.reader import Limits
 from cmo.library.run import Graph, GraphWriter, Outcome, Reader, Run
+from cmo.logs import fields
 from cmo.storage.manifest import Manifest
 from cmo.values import FileStatus, IndexProgress, IndexReport
 

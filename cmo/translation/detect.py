@@ -17,8 +17,8 @@ LANGUAGES = tuple("ar cs da de el en es fi fr hi hu it ja ko nl no pl pt ro ru s
 """ISO 639-1 codes of the languages told apart."""
 
 _ENGLISH = frozenset(
-    "what which how why when where who whose are were does did can could should would has have the and for with by from "
-    "this that these those between than there been into during after before".split()
+    "what which how why when where who whose are were does did can could should would has have the and for with by "
+    "from this that these those between than there been into during after before".split()
 )
 """English function words that are no words of the other languages: not "was", "is", "in", "of", "had", "do", "it"."""
 _ENGLISH_SHARE = 0.25

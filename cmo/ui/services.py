@@ -74,8 +74,8 @@ class Services:
 async def _get_ready(application: Application) -> None:
     """Load everything, and keep the garbage collector from walking over it ever after.
 
-    A full collection visits all objects with the interpreter's lock held: 0.2 s with the libraries loaded here, in which
-    the event loop stands still. What is loaded now stays to the end, and need not be visited (gc.freeze).
+    A full collection visits all objects with the interpreter's lock held: 0.2 s with the libraries loaded here, in
+    which the event loop stands still. What is loaded now stays to the end, and need not be visited (gc.freeze).
     """
     gc.freeze()
     await application.get_ready()
