@@ -91,7 +91,7 @@ def test_events_below_the_level_are_silent(capsys: pytest.CaptureFixture[str]) -
     assert lines(capsys) == []
 
 
-@pytest.mark.parametrize("library", ["lightrag", "httpx", "chainlit", "anything.else"])
+@pytest.mark.parametrize("library", ["httpx", "chainlit", "anything.else"])
 def test_libraries_are_heard_from_warnings_on(library: str, capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging(Wanted(log_level=LogLevel.DEBUG))
     logging.getLogger(library).info("chatter")

@@ -274,7 +274,8 @@ async def test_a_file_that_crashes_the_parser_fails_and_the_next_one_is_read(tmp
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits the address space of a process")
 async def test_a_file_that_needs_too_much_memory_fails_and_the_next_one_is_read(tmp_path: Path) -> None:
     async with DocumentReader(Limits(memory_bytes=1024**3), parser=STRANGE) as reader:
-        with pytest.raises(UnreadableDocument, match=r"more than 1\.0 GB") as refused:
+        # Where the limit strikes decides whether Python can still say so or the child is gone.
+        with pytest.raises(UnreadableDocument, match=r"more than 1\.0 GB|crash") as refused:
             await reader.read(tmp_path / "eat memory.pdf")
         assert refused.value.status is FileStatus.FAILED
         assert await process_of(reader, tmp_path)
