@@ -75,8 +75,8 @@ def main() -> None:
             report, seconds, processor_seconds = index(folder / "papers", folder / "storage")
             if name == "first run":
                 console.print(show(report, expected))
-            console.print(f"{name}: {seconds:.1f} s on the clock, {processor_seconds:.1f} s of processors, load ", end="")
-            console.print(f"{os.getloadavg()[0]:.1f}")
+            took = f"{seconds:.1f} s on the clock, {processor_seconds:.1f} s of processors"
+            console.print(f"{name}: {took}, load {os.getloadavg()[0]:.1f}")
     finally:
         shutil.rmtree(folder)
 

@@ -27,7 +27,7 @@ _WORD_AFTER = re.compile(r"[^\W_]+(?:[-'’][^\W_]+)*")
 _LOWERCASE_NAME = re.compile(r"(?:[a-z]{1,3}(?:[A-Z0-9]|-[A-Z0-9])|[a-z]-[a-z]+[A-Z]|[α-ω]-?[A-Za-z0-9])")
 
 _NEVER_END = _words(
-    "approx ca calc cf conc cv dr e.g ed eds eg eq eqs esp excl fig figs i.e ie incl mr mrs ms nos ph.d.s pp prof "
+    "appr approx ca calc cf conc cv dr e.g ed eds eg eq eqs esp excl fig figs i.e ie incl mr mrs ms nos ph.d.s pp prof "
     "ref refs resp ssp st subsp suppl tab temp v.s var viz vol vs"
 )
 _RARELY_END = _words(
@@ -48,8 +48,17 @@ _LETTERED = _words(
     "apolipoprotein appendix arm category class coenzyme cohort complex factor fig figure grade group hepatitis "
     "immunoglobulin influenza level panel part phase protein provitamin stage table type vitamin"
 )
-_LABELS = re.compile(
-    r"(?:figs?|figure|table|tab|scheme|box|chart|equation|eq|appendix|section|chapter)\.?", re.IGNORECASE
+_LABEL_NAMES = r"(?:figs?|figure|table|tab|scheme|box|chart|equation|eq|appendix|section|chapter)"
+_LABELS = re.compile(rf"{_LABEL_NAMES}\.?", re.IGNORECASE)
+_GLUED_LABEL = re.compile(rf"{_LABEL_NAMES}s?\d{{1,2}}", re.IGNORECASE)  # "Figure1", where a narrow space was lost
+_VERSION = re.compile(r"(?:^|[\s(,;])(?:v|ver|vers|rel)$", re.IGNORECASE)
+_ASIDE = re.compile(r"\([^()]*\)(?:\s*[,;:.]|\s+[a-z])")  # "(Chen-Pi), the roots": it goes on
+_RUN_IN = re.compile(
+    r"(?:abstract|summary|background|introduction|context|purpose|rationale|aims?|objectives?|design|setting|methods?|"
+    r"(?:study|trial) (?:design|registration)|(?:patients|participants|subjects|materials?) and methods|participants|"
+    r"measurements?|interventions?|main outcome measures?|results?|findings|discussion|conclusions?|interpretation|"
+    r"significance|funding)(?: and (?:methods|aims?|objectives?|results?|findings|discussion|conclusions?))?",
+    re.IGNORECASE,
 )
 
 _MIN_WORDS = 4
@@ -58,9 +67,24 @@ _CLEARLY_PROSE = 6  # words in small letters that outweigh many figures or capit
 _START = re.compile(rf"[{re.escape(_OPENERS)}•–-]*\s*(?:[^\W\da-z_]|\d)")
 _END = re.compile(rf"[.!?。！？…][{_CLOSERS}]*(?:\s?{_CITATION})?$")
 _CAPTION = re.compile(
-    r"(?:supplementary |additional )?(?:fig(?:ure)?s?\.?|tables?|scheme|box|chart|appendix|file)\s*[A-Z]?\d+[a-z]?"
+    r"(?:\([A-Z]{3,4} [\d.]+ ?[kM]B\) )?(?:supplementary |additional )?"
+    r"(?:fig(?:ure)?s?\.?|tables?|scheme|box|chart|appendix|file)\s*[A-Z]?\d+[a-z]?"
     r"(?:\s*[.:|)–-]|\s+(?-i:[A-Z(]))",
     re.IGNORECASE,
+)
+_PANEL = re.compile(r"\([A-Z]\)\s+[A-Z]")  # "(B) Blank serum", below a figure
+_CREDIT = re.compile(r"\(?(?:reprinted|reproduced|adapted|redrawn|modified|taken)\b.{0,40}?\bfrom\b", re.IGNORECASE)
+_SHORT_NAME = r"[A-Z][\w/-]*[A-Z0-9][\w/-]*"
+_LEGEND = re.compile(
+    rf"(?:abbreviations:?\s+)?{_SHORT_NAME}\s?=\s"  # "DF = degree of freedom"
+    rf"|(?:abbreviations:?\s+)?{_SHORT_NAME}, [^;,]+; {_SHORT_NAME}, "  # "COX, cyclooxygenase; CYP, ..."
+    rf"|(?:.*[\s;,])?{_SHORT_NAME}(?:\s?=|:)\s[a-z][^;,:=]*[;,]\s(?:and\s)?{_SHORT_NAME}(?:\s?=|:)\s[a-z]",
+)
+_FOOTNOTE = re.compile(r"(?:\d(?=[A-Z][a-z]{2})|[a-z](?=[A-Z][a-z]))(?P<word>[A-Z][a-z]*)\b")
+_BARE_NUMBER = re.compile(r"\d[\d.,–-]*\s")
+_FINITE = re.compile(
+    r"\b(?:is|are|was|were|has|have|had|can|could|may|might|must|should|will|would|do|does|did|became|began|died|"
+    r"gave|received|showed|took|underwent)\b"
 )
 _ENTRY = re.compile(
     r"\[?\d{1,3}[.\]]\s+[A-Z][\w’'-]+,?\s(?:[A-Z]\.?[- ]?){1,3}[,;:.&]"  # "12. Smith J,"
@@ -79,7 +103,8 @@ def split_sentences(text: str) -> list[tuple[int, int]]:
 
     A line feed always ends a sentence: page texts hold them only between blocks and between rows of a table.
     """
-    return [span for line in _LINE.finditer(text) for span in _sentences_of_line(text, *line.span())]
+    lines = (span for line in _LINE.finditer(text) for span in _sentences_of_line(text, *line.span()))
+    return [part for span in lines for part in _after_run_in(text, *span)]
 
 
 def is_complete(sentence: str) -> bool:
@@ -92,7 +117,7 @@ def is_complete(sentence: str) -> bool:
         return False
     if not (_START.match(text) or _LOWERCASE_NAME.match(text)):
         return False
-    return not _is_stub(text) and _reads_as_prose(text)
+    return not (_is_stub(text) or _is_cut(text)) and _reads_as_prose(text)
 
 
 def _sentences_of_line(text: str, start: int, end: int) -> list[tuple[int, int]]:
@@ -104,6 +129,20 @@ def _sentences_of_line(text: str, start: int, end: int) -> list[tuple[int, int]]
             begin = candidate.end()
     spans.append((begin, end))
     return [trimmed for span in spans if (trimmed := _trimmed(text, *span)) is not None]
+
+
+def _after_run_in(text: str, start: int, end: int) -> list[tuple[int, int]]:
+    """A sentence without the heading of a structured abstract that stands before it in the same line."""
+    heading = _RUN_IN.match(text, start, end)
+    if heading is None:
+        return [(start, end)]
+    colon = text.startswith((":", "."), heading.end())
+    begin = heading.end() + colon
+    after = text[begin:end]
+    rest = after.lstrip(" \t")
+    if rest == after or not (rest[:1].isupper() if colon else _starter(rest)):
+        return [(start, end)]
+    return [(start, begin), (end - len(rest), end)]
 
 
 def _trimmed(text: str, start: int, end: int) -> tuple[int, int] | None:
@@ -120,10 +159,11 @@ def _ends_here(text: str, begin: int, candidate: re.Match[str], end: int) -> boo
     if mark is None:
         return True
     after = text[candidate.end() : min(end, candidate.end() + 60)].lstrip()
-    if not _can_begin(after):
+    if not _can_begin(after) or _in_brackets(text, begin, candidate.end(), end):
         return False
     if candidate["cited"]:
-        return after[0].isupper() or after[0] in _OPENERS
+        version = _VERSION.search(text, begin, candidate.start())
+        return not version and (after[0].isupper() or after[0] in _OPENERS)
     if "!" in mark or "?" in mark:
         return True
     before = text[max(begin, candidate.start() - _LOOK_BACK) : candidate.start()]
@@ -134,15 +174,26 @@ def _ends_here(text: str, begin: int, candidate: re.Match[str], end: int) -> boo
 def _can_begin(after: str) -> bool:
     """Whether a sentence can begin like this: not with a small letter, unless it belongs to a name."""
     inner = after.lstrip(_OPENERS)
-    if not inner:
+    if not inner or _ASIDE.match(after):
         return False
     return not inner[0].islower() or _LOWERCASE_NAME.match(inner) is not None
+
+
+def _in_brackets(text: str, begin: int, at: int, end: int) -> bool:
+    """Whether a bracket opened shortly before is closed shortly behind, with no other one between."""
+    opened = text.rfind("(", max(begin, at - _LOOK_BACK), at)
+    if opened < 0 or text.find(")", opened, at) >= 0:
+        return False
+    closed = text.find(")", at, min(end, at + _LOOK_BACK))
+    return closed >= 0 and text.find("(", at, closed) < 0
 
 
 def _dot_ends(word: str, before: str, after: str) -> bool:
     """Whether a full stop after `word` ends the sentence."""
     lowered = word.lower().strip(_OPENERS)
     if lowered in _NEVER_END:
+        return False
+    if _GLUED_LABEL.fullmatch(word) and not before:
         return False
     if lowered == "no":
         return not after[0].isdigit()
@@ -186,12 +237,20 @@ def _starter(after: str) -> bool:
 
 
 def _is_stub(text: str) -> bool:
-    """Whether it is a caption, an entry of a reference list or an address."""
-    if _CAPTION.match(text):
-        return True
-    if _ENTRY.match(text):
+    """Whether it is a caption or legend, an entry of a reference list or an address."""
+    if any(pattern.match(text) for pattern in (_CAPTION, _PANEL, _CREDIT, _LEGEND, _ENTRY)):
         return True
     return _ADDRESS.search(text) is not None and _capitalised_share(text) > 0.5
+
+
+def _is_cut(text: str) -> bool:
+    """Whether its beginning stands elsewhere, or a mark of a footnote stands in its place."""
+    if _ASIDE.match(text):
+        return True
+    if _BARE_NUMBER.match(text):
+        return _FINITE.search(text) is None
+    marked = _FOOTNOTE.match(text)
+    return marked is not None and (text[0].isdigit() or marked["word"].lower() in _STARTERS)
 
 
 def _reads_as_prose(text: str) -> bool:

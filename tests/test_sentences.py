@@ -37,6 +37,12 @@ MARKED = [
     "The rate was 0.5 L/min.| Dissolved oxygen was logged.",
     "血清グルコースが上昇した。|その後低下した。",
     "Results\n\n|Glucose rose.| Lactate fell\n|in the second row",
+    "Methods| We studied 13 patients.| Results:| Glucose fell.| CONCLUSIONS.| It may be worth a trial.",
+    "Results showed no change.| Methods Development Inc. sold it.",
+    "The roots of Paeonia lactiflora Pall. (Bai-Shao), and of Cyperus rotundus L. (Xiang-Fu) are used.| (This is old.)",
+    "Intakes were computed (FoodWorks, v.7 Professional; Xyris) for all.| The package (SPSS 20. Armonk, NY) helped.",
+    "The activity was appr. 100 times higher.| It was not (see below.",
+    "Figure1. Milk of several species.| Figure2 shows it.",
 ]
 
 
@@ -70,6 +76,10 @@ def test_completeness_of_any_text_can_be_asked(text: str) -> None:
         "α-Tocopherol rose by 3.5% after two weeks.",
         "Figure 2 shows that lactate rose in all groups.",
         "Table 1 includes the general characteristics of the included studies.",
+        "12 patients were given 5 mg of it.",
+        "2D electrophoresis was carried out as described [30].",
+        "mTOR and cAMP were measured in all of them.",
+        "Ratios (RR: 1.52; CI: 1.29 to 1.80) were higher in the older group.",
         "HEI was improved at both 28 (73.35 ± 6.62 versus 71.86 ± 7.01; P < 0.001) and 36 (72.95 ± 6.82) weeks.",
     ],
 )
@@ -90,6 +100,16 @@ def test_a_whole_sentence_can_stand_alone(sentence: str) -> None:
         ("a reference", "12. Smith JA, Doe KL: Plasma metabolites in diabetes. Clin Chem 2012, 58:123–130."),
         ("an address", "2Department of Health Statistics, Second Military Medical University, Shanghai, China."),
         ("a correspondence address", "E-Mail: someone@example.org; Tel.: +1-555-0100; Fax: +1-555-0101."),
+        ("a panel of a figure", "(B) Blank serum spiked with naringenin and quercetin."),
+        ("a legend", "DF = degree of freedom of the model."),
+        ("a legend", "COX, cyclooxygenase; CYP, cytochrome of the liver; EET, an acid."),
+        ("a legend", "Median and range; ACTH: adrenocorticotropic hormone, CBG: cortisol binding globulin."),
+        ("a footnote", "dWhere women participated in these activities."),
+        ("a footnote", "2Tincture is a product of a private company."),
+        ("a credit", "Reprinted with permission from Ref. [108]."),
+        ("a file", "(DOCX 14 kb) Additional file 2: The checklist of this meta-analysis."),
+        ("its beginning is missing", "(Chai-Hu), the pericarps of Citrus reticulata were used."),
+        ("its beginning is missing", "24 and 48 h and their corresponding control counterparts (p < 0.0001)."),
         ("two lines", "Glucose rose in all groups\nand lactate fell in most of them."),
     ],
 )

@@ -12,6 +12,7 @@ from cmo.library.passages import PASSAGE_RULES
 from cmo.library.pdf import READER_VERSION
 from cmo.models.extraction import DictionaryExtractor
 from cmo.settings import Settings
+from cmo.storage import graph_tables
 from cmo.storage.manifest import SCHEMA
 
 
@@ -36,6 +37,6 @@ def recipe_of(embedder: Embedder, extractor: Extractor) -> Recipe:
         passages=PASSAGE_RULES,
         embedder=embedder.fingerprint,
         extractor=extractor.fingerprint,
-        graph=version("lightrag-hku"),
+        graph=f"{version('lightrag-hku')} {graph_tables.SCHEMA}",
         schema=SCHEMA,
     )

@@ -153,7 +153,7 @@ class GraphIndex:
         """Prove that LightRAG's way of asking for entities still finds them.
 
         Raises:
-            IndexDamaged: it does not; everything indexed this way would have an empty graph.
+            EngineUnavailable: it does not; everything indexed this way would have an empty graph.
         """
         await self._run(self._engine.canary())
 
@@ -252,7 +252,7 @@ class _Engine:
         [(nodes, _)] = await self._lightrag.extract_entities({"canary": chunk}, self._rag._build_global_config())
         if not wanted or nodes.keys() != wanted:
             found = f"{sorted(nodes)} instead of {sorted(wanted)}"
-            raise IndexDamaged(f"LightRAG found {found} in a test sentence: install the pinned version.")
+            raise EngineUnavailable(f"LightRAG found {found} in a test sentence: install the pinned version.")
 
     def _check_identity(self) -> None:
         # A reader's keywords may come from another extractor than the graph; its vectors must come from the same model.

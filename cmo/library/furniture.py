@@ -17,7 +17,7 @@ HEAD_ROWS = 2
 """They have at most so many lines at each edge."""
 
 HEAD_GAP = 1.7
-"""They keep at least this many times their font size away from text in the same style; lines of a paragraph keep less."""
+"""They keep at least this many times their font size away from text in the same style; lines of text keep less."""
 
 _HEAD_WORDS = 40  # in both lines together: the title of a paper with its authors and journal may be long
 _PROSE_WORDS = 5

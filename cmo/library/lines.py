@@ -12,7 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from operator import attrgetter
 from typing import NamedTuple
+
+from cmo.library import directions
 
 CELL_GAP = 1.0
 """A gap wider than this many times the font size parts two cells of a line."""
@@ -236,12 +239,24 @@ class _Gaps:
 
 
 def _text(words: Sequence[Word]) -> str:
+    if any(directions.has_right_to_left(word.text) for word in words):
+        return _mixed_text(words)
     parts: list[str] = []
     for before, word in zip((None, *words), words, strict=False):
         if before is not None and _spaced(before, word):
             parts.append(" ")
         parts.append(word.text)
     return re.sub(r" +", " ", "".join(parts))
+
+
+def _mixed_text(words: Sequence[Word]) -> str:
+    """The text of words of which some are written from right to left."""
+    ordered = directions.in_reading_order(words, text=attrgetter("text"), place=lambda word: word.left + word.right)
+    text = ordered[0].text
+    for before, word in pairwise(ordered):
+        gap = max(word.left - before.right, before.left - word.right)
+        text += (" " if gap > 0.2 * max(before.size, word.size) else "") + word.text
+    return directions.with_brackets(text) if directions.is_right_to_left(text) else text
 
 
 def _spaced(before: Word, word: Word) -> bool:

@@ -17,7 +17,7 @@ from cmo.library.pdf import Block, PageText
 from cmo.sentences import split_sentences
 from cmo.values import Passage, PassageKind
 
-PASSAGE_RULES = "1"
+PASSAGE_RULES = "2"
 """Changes whenever the same pages may give other passages; part of the index fingerprint."""
 
 LONGEST = 1.3

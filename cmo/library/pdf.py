@@ -11,6 +11,7 @@ import ctypes
 import math
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,16 +20,25 @@ import pypdfium2  # type: ignore[import-untyped]
 import pypdfium2.raw as pdfium  # type: ignore[import-untyped]
 
 from cmo.errors import UnreadableDocument
-from cmo.library import glyphs, hyphens, layout
+from cmo.library import directions, glyphs, hyphens, layout
 from cmo.library.layout import BlockKind, Paragraph
 from cmo.library.lines import PageWords, Word
 from cmo.values import FileStatus
 
-READER_VERSION = "1"
+READER_VERSION = "2"
 """Changes whenever the same file may give another text; part of the index fingerprint."""
 
 TEXT_LETTERS_PER_PAGE = 25
 """A file with fewer letters a page than this, whose pages show images, is taken for a scan."""
+
+STAMP_LETTERS = 300
+"""An image of a page with no more letters beside it than this may only be stamped ("Downloaded from ... by ...")."""
+
+STAMPED_SHARE = 0.8
+"""It is, when at least this share of all pages says the same."""
+
+SCAN_SHARE = 0.5
+"""And when images take up at least this share of them."""
 
 READABLE_SHARE = 0.5
 """A file with a smaller share of known characters has fonts that do not say what their glyphs mean."""
@@ -69,7 +79,7 @@ def read_pdf(path: Path, *, on_page: Callable[[int, int], None] | None = None) -
         UnreadableDocument: encrypted, corrupt, without pages or text, or nothing but images.
     """
     if path.stat().st_size == 0:
-        raise UnreadableDocument(FileStatus.EMPTY, "The file is empty (0 bytes).")
+        raise UnreadableDocument(FileStatus.EMPTY, "The file is empty (0 bytes). Copy it again.")
     document = _open(path)
     try:
         pages = tuple(_words_of_pages(document, on_page))
@@ -87,7 +97,8 @@ def read_text(path: Path) -> tuple[PageText, ...]:
     text = _decode(path.read_bytes())
     paragraphs = [part for chunk in re.split(r"\n\s*\n", text) for part in _unwrapped(chunk)]
     if not paragraphs:
-        raise UnreadableDocument(FileStatus.EMPTY, "The file holds no text.")
+        reason = "The file holds no text. Open it to see whether it is the right one."
+        raise UnreadableDocument(FileStatus.EMPTY, reason)
     return (_page([(_text_kind(part), part.lstrip("# ")) for part in paragraphs]),)
 
 
@@ -102,7 +113,7 @@ def _open(path: Path) -> pypdfium2.PdfDocument:
         raise UnreadableDocument(FileStatus.CORRUPT, reason) from error
     if len(document) == 0:
         document.close()
-        raise UnreadableDocument(FileStatus.EMPTY, "The PDF has no pages.")
+        raise UnreadableDocument(FileStatus.EMPTY, "The PDF has no pages. Download it again, or print it to a new PDF.")
     return document
 
 
@@ -110,6 +121,7 @@ def _words_of_pages(document: pypdfium2.PdfDocument, on_page: Callable[[int, int
     """The words of every page; raises when the whole file turns out to be unreadable."""
     total = len(document)
     letters = unknown = images = loaded = 0
+    stamps: Counter[str] = Counter()  # what images of pages show besides, by its letters
     for index in range(total):
         try:
             page = document[index]
@@ -118,30 +130,45 @@ def _words_of_pages(document: pypdfium2.PdfDocument, on_page: Callable[[int, int
             yield PageWords(streams=(), bottom=0.0, top=0.0)
         else:
             loaded += 1
-            yield reader.words()
+            words = reader.words()
+            yield words
             letters += reader.letters
             unknown += reader.unknown
-            images += reader.letters < TEXT_LETTERS_PER_PAGE and _shows_image(page)
+            shown = _image_share(page) if reader.letters < STAMP_LETTERS else 0.0
+            images += shown > 0 and reader.letters < TEXT_LETTERS_PER_PAGE
+            if shown >= SCAN_SHARE:
+                stamps[_letters_of(words)] += 1
             page.close()
         if on_page is not None:
             on_page(index + 1, total)
-    _require_text(letters=letters, unknown=unknown, images=images, loaded=loaded)
+    stamped = loaded > 1 and max(stamps.values(), default=0) >= STAMPED_SHARE * loaded
+    _require_text(letters=letters, unknown=unknown, images=images, loaded=loaded, stamped=stamped)
 
 
-def _require_text(*, letters: int, unknown: int, images: int, loaded: int) -> None:
+def _letters_of(page: PageWords) -> str:
+    return "".join(letter for words in page.streams for word in words for letter in word.text if letter.isalpha())
+
+
+def _require_text(*, letters: int, unknown: int, images: int, loaded: int, stamped: bool) -> None:
     if loaded == 0:
         raise UnreadableDocument(FileStatus.CORRUPT, "None of the pages can be read. Download the file again.")
-    if images and letters < TEXT_LETTERS_PER_PAGE * loaded:
+    if stamped or (images and letters < TEXT_LETTERS_PER_PAGE * loaded):
         raise UnreadableDocument(FileStatus.NEEDS_OCR, "The pages are images without text. Run OCR on the file first.")
     if letters + unknown == 0:
-        raise UnreadableDocument(FileStatus.EMPTY, "There is no text on any page.")
+        reason = "There is no text on any page. Open the file to see whether it is the right one."
+        raise UnreadableDocument(FileStatus.EMPTY, reason)
     if letters < READABLE_SHARE * (letters + unknown):
         reason = "The fonts of the file do not say which letters they show. Run OCR on the file first."
         raise UnreadableDocument(FileStatus.NEEDS_OCR, reason)
 
 
-def _shows_image(page: pypdfium2.PdfPage) -> bool:
-    return any(True for _ in page.get_objects(filter=[pdfium.FPDF_PAGEOBJ_IMAGE], max_depth=3))
+def _image_share(page: pypdfium2.PdfPage) -> float:
+    """How much of a page its images take up; those that overlap or stick out may make more than all of it."""
+    area = 0.0
+    for image in page.get_objects(filter=[pdfium.FPDF_PAGEOBJ_IMAGE], max_depth=3):
+        left, bottom, right, top = image.get_bounds()
+        area += max(1.0, (right - left) * (top - bottom))
+    return area / max(1.0, float(page.get_width() * page.get_height()))
 
 
 class _PageReader:
@@ -243,7 +270,7 @@ class _PageReader:
         pdfium.FPDFText_GetCharOrigin(handle, first.index, ctypes.byref(self._x), ctypes.byref(self._y))
         pdfium.FPDFText_GetMatrix(handle, first.index, ctypes.byref(self._matrix))
         scale = math.hypot(self._matrix.c, self._matrix.d)
-        text = unicodedata.normalize("NFC", "".join(character.text for character in run.characters))
+        text = unicodedata.normalize("NFC", run.text())
         return Word(
             text=text,
             left=run.left,
@@ -288,6 +315,22 @@ class _Run:
         self.characters.append(character)
         self.left = min(self.left, character.left)
         self.right = max(self.right, character.right)
+
+    def text(self) -> str:
+        """The word's letters in reading order."""
+        text = "".join(character.text for character in self.characters)
+        if not directions.has_right_to_left(text):
+            return text
+        letters: list[list[_Character]] = []
+        for character in self.characters:
+            if letters and directions.is_mark(character.text):
+                letters[-1].append(character)
+            else:
+                letters.append([character])
+        ordered = directions.in_reading_order(
+            letters, text=lambda one: one[0].text, place=lambda one: one[0].left + one[0].right
+        )
+        return "".join(character.text for letter in ordered for character in letter)
 
     def ends_before(self, character: _Character) -> bool:
         """Whether a space or another line lies between, though the page's content has no space there."""

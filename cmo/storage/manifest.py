@@ -12,16 +12,17 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from cmo.errors import IndexDamaged
 from cmo.storage.sqlite_file import Row, SqliteFile
+from cmo.storage.unspaced import search_terms, spaced
 from cmo.values import Document, FileStatus, Passage, PassageKind
 
-SCHEMA = "manifest-1"
+SCHEMA = "manifest-2"
 """Name of the tables below, part of an index's fingerprint: change it with them."""
 
 _TABLES = (
@@ -350,10 +351,9 @@ class Manifest:
                 " VALUES (?, ?, ?, ?, ?, ?, ?)",
                 [(p.chunk_id, doc_id, p.page, p.start, p.end, p.section, p.kind) for p in stored.passages],
             )
-            connection.execute(
-                "INSERT INTO passages_fts (rowid, text, section, title)"
-                " SELECT id, text, section, title FROM searchable WHERE doc_id = ?",
-                (doc_id,),
+            connection.executemany(
+                "INSERT INTO passages_fts (rowid, text, section, title) VALUES (?, ?, ?, ?)",
+                _searchable(connection, " WHERE doc_id = ?", (doc_id,)),
             )
 
     def publish(self, doc_id: str, *files: FileRow) -> None:
@@ -428,7 +428,10 @@ class Manifest:
     def rebuild_search(self) -> None:
         """Make the full-text index again from the pages."""
         with self._file.writing() as connection:
-            connection.execute("INSERT INTO passages_fts (passages_fts) VALUES ('rebuild')")
+            connection.execute("INSERT INTO passages_fts (passages_fts) VALUES ('delete-all')")
+            connection.executemany(
+                "INSERT INTO passages_fts (rowid, text, section, title) VALUES (?, ?, ?, ?)", _searchable(connection)
+            )
 
 
 def _texts(file: SqliteFile, sql: str) -> tuple[str, ...]:
@@ -464,13 +467,18 @@ def _count_revision(connection: sqlite3.Connection) -> None:
 
 def _forget(connection: sqlite3.Connection, doc_id: str) -> None:
     # FTS5 does not keep the texts: it has to be told the words it is to forget, before they are gone.
-    connection.execute(
-        "INSERT INTO passages_fts (passages_fts, rowid, text, section, title)"
-        " SELECT 'delete', id, text, section, title FROM searchable WHERE doc_id = ?",
-        (doc_id,),
+    connection.executemany(
+        "INSERT INTO passages_fts (passages_fts, rowid, text, section, title) VALUES ('delete', ?, ?, ?, ?)",
+        _searchable(connection, " WHERE doc_id = ?", (doc_id,)),
     )
     for table in ("passages", "pages", "documents"):
         connection.execute(f"DELETE FROM {table} WHERE doc_id = ?", (doc_id,))
+
+
+def _searchable(connection: sqlite3.Connection, where: str = "", values: Sequence[object] = ()) -> Iterator[Row]:
+    """What the full-text index holds of each passage: its id, and its words with spaces between them."""
+    rows = connection.execute(f"SELECT id, text, section, title FROM searchable{where}", values)
+    return ((number, *map(spaced, texts)) for number, *texts in rows)
 
 
 def _check_spans(stored: StoredDocument) -> None:
@@ -483,7 +491,7 @@ def _check_spans(stored: StoredDocument) -> None:
 
 def _match_any(words: Sequence[str]) -> str:
     """An FTS5 query for any of the words, each quoted, so that nothing in them is taken for syntax."""
-    cleaned = [word.replace("\0", " ").replace('"', " ").strip() for word in words]
+    cleaned = [term.replace("\0", " ").replace('"', " ").strip() for word in words for term in search_terms(word)]
     return " OR ".join(f'"{word}"' for word in dict.fromkeys(cleaned) if word)
 
 

@@ -414,7 +414,7 @@ async def test_an_extractor_that_finds_nothing_fails_the_canary(database: Path) 
         def extract(self, text: str) -> Extraction:
             return Extraction(entities=(), relations=())
 
-    with pytest.raises(IndexDamaged, match="test sentence"):
+    with pytest.raises(EngineUnavailable, match="test sentence"):
         await index(database, extractor=Blind()).open()
 
 

@@ -84,9 +84,9 @@ def _sheet(number: int) -> str:
 
 
 def write_monotonous_pdf(path: Path, pages: int = 500) -> Path:
-    """A PDF of full pages that differ by their number only, as programs make them that try out other programs."""
+    """A PDF of half pages that differ by their number only, as programs make them that try out other programs."""
     latin = "Lorem ipsum dolor sit amet, consectetur adipiscing elit, sed do eiusmod tempor incididunt ut labore. "
-    return write_pdf(path, [f"This is page {n} of the test document. {latin * 12}" for n in range(1, pages + 1)])
+    return write_pdf(path, [f"This is page {n} of the test document. {latin * 6}" for n in range(1, pages + 1)])
 
 
 def write_reference_list(path: Path) -> Path:
@@ -215,15 +215,25 @@ UNREADABLE: dict[str, tuple[Callable[[Path], Path], FileStatus]] = {
 
 READABLE: dict[str, Callable[[Path], Path]] = {
     "utf-8.txt": lambda path: write_text(path, text=f"β-Alanine was measured. {SENTENCE}"),
-    "utf-16.txt": lambda path: write_text(path, encoding="utf-16", text=f"Lysine was measured in utf sixteen. {SENTENCE}"),
-    "latin-1.md": lambda path: write_text(path, encoding="latin-1", text=f"# Größe\n\nIt was 5 µg. {SENTENCE}"),
+    "utf-16.txt": lambda path: write_text(
+        path, encoding="utf-16", text="Zinc was high in oysters. It was low in their shells."
+    ),
+    "latin-1.md": lambda path: write_text(
+        path, encoding="latin-1", text="# Größe\n\nRats were given 5 µg of biotin. They grew."
+    ),
     "one line of many sentences.txt": lambda path: write_text(path, text=" ".join(_sheet(n) for n in range(3_000))),
     "one line of one word.txt": lambda path: write_text(path, text="acgt" * 250_000),
     "references.pdf": write_reference_list,
-    "copy 1.pdf": lambda path: write_pdf(path, [f"The copies say so. {SENTENCE}"]),
-    "copy 2.pdf": lambda path: write_pdf(path, [f"The copies say so. {SENTENCE}"]),
-    "folder/deeper/inside.pdf": lambda path: write_pdf(path, [f"This one lies deep inside. {SENTENCE}"]),
-    **{name: lambda path: write_pdf(path, [f"Its name is {len(path.name)} long. {SENTENCE}"]) for name in AWKWARD_NAMES},
+    "copy 1.pdf": lambda path: write_pdf(
+        path, ["Selenium was low in the hair of miners. It was normal in their nails."]
+    ),
+    "copy 2.pdf": lambda path: write_pdf(
+        path, ["Selenium was low in the hair of miners. It was normal in their nails."]
+    ),
+    "folder/deeper/inside.pdf": lambda path: write_pdf(
+        path, ["Vitamin D was low in the submarine crew. It rose when they came home."]
+    ),
+    **{name: lambda path: write_pdf(path, [f"{len(path.name)} letters. {SENTENCE}"]) for name in AWKWARD_NAMES},
 }
 """By file name, who makes it: awkward files that can be read all the same."""
 

@@ -188,6 +188,12 @@ def test_line_numbers_in_the_margin_are_left_out(save: Callable[[Sheet], Path]) 
     assert read_pdf(save(sheet))[0].text == " ".join(lines)
 
 
+def test_numbers_within_lines_are_no_line_numbers(save: Callable[[Sheet], Path]) -> None:
+    lines = [f"The sample {number} was taken from the patient of that number and" for number in range(1, 20)]
+
+    assert read_pdf(save(Sheet().page().lines(lines)))[0].text == " ".join(lines)
+
+
 def test_text_up_the_margin_is_left_out(save: Callable[[Sheet], Path]) -> None:
     sheet = Sheet().page().lines(["Glucose rose."])
     with sheet.pdf.rotation(90, x=20, y=500):
@@ -299,6 +305,39 @@ def test_a_scan_needs_ocr(save: Callable[[Sheet], Path], tmp_path: Path) -> None
     sheet.pdf.image(str(image), x=0, y=0, w=600, h=800)
 
     assert refused(save(sheet)).status is FileStatus.NEEDS_OCR
+
+
+def test_a_scan_with_a_stamp_on_every_page_needs_ocr(save: Callable[[Sheet], Path], tmp_path: Path) -> None:
+    image = tmp_path / "scan.ppm"
+    image.write_bytes(b"P6 8 8 255\n" + bytes(range(192)))
+    sheet = Sheet()
+    for number in range(1, 6):
+        sheet.page().lines([f"Downloaded from a publisher by a library on 1 May; page {number} of 5"], y=790, size=6)
+        sheet.pdf.image(str(image), x=0, y=0, w=600, h=780)
+
+    assert refused(save(sheet)).status is FileStatus.NEEDS_OCR
+
+
+def test_short_pages_under_the_same_logo_are_read(save: Callable[[Sheet], Path], tmp_path: Path) -> None:
+    image = tmp_path / "logo.ppm"
+    image.write_bytes(b"P6 8 8 255\n" + bytes(range(192)))
+    sheet = Sheet()
+    for number in range(1, 6):
+        sheet.page().lines([f"This is page {number} of the test document, and that is all."], y=200)
+        sheet.pdf.image(str(image), x=20, y=20, w=80, h=40)
+
+    assert "page 3 of the test" in read_pdf(save(sheet))[2].text
+
+
+def test_figures_with_captions_of_their_own_are_read(save: Callable[[Sheet], Path], tmp_path: Path) -> None:
+    image = tmp_path / "figure.ppm"
+    image.write_bytes(b"P6 8 8 255\n" + bytes(range(192)))
+    sheet = Sheet()
+    for name in ("alanine", "citrate", "lactate"):
+        sheet.page().lines([f"The picture shows how {name} rose after the meal."], y=700)
+        sheet.pdf.image(str(image), x=0, y=0, w=600, h=600)
+
+    assert "citrate rose" in read_pdf(save(sheet))[1].text
 
 
 def test_a_page_without_anything_is_empty(save: Callable[[Sheet], Path]) -> None:

@@ -1,5 +1,6 @@
 """What the manifest lets readers find, and when."""
 
+import contextlib
 import os
 import sqlite3
 import threading
@@ -408,3 +409,32 @@ def test_damage_inside_the_file_is_found(path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(IndexDamaged):
         Manifest(path, writable=True).check_file()
+
+
+@pytest.mark.parametrize(
+    ("text", "found", "missed"),
+    [
+        ("糖尿病患者の血清グルコースが上昇した。", ("グルコース", "血清グルコース", "糖尿病"), ("尿糖", "乳酸")),
+        ("患者血浆中的葡萄糖浓度升高。", ("葡萄糖", "血浆"), ("浆血", "乳酸")),
+        ("포도당은 식사 후에 상승했다.", ("포도당", "식사"), ("젖산",)),
+        ("ارتفع تركيز الجلوكوز في البلازما.", ("الجلوكوز",), ("اللاكتات",)),
+        ("ריכוז הגלוקוז בפלזמה עלה.", ("הגלוקוז",), ("הלקטט",)),
+    ],
+)
+def test_words_are_found_in_scripts_without_spaces_or_from_right_to_left(
+    tmp_path: Path, text: str, found: tuple[str, ...], missed: tuple[str, ...]
+) -> None:
+    manifest = Manifest(tmp_path / "index.sqlite", writable=True)
+    manifest.add(stored(1, text))
+    manifest.publish(stored(1).document.doc_id, row(1))
+    manifest.rebuild_search()
+
+    assert [word for word in (*found, *missed) if manifest.search([word], limit=9)] == list(found)
+
+    manifest.record(gone=[row(1).path])
+    manifest.forget(stored(1).document.doc_id)
+    with contextlib.closing(sqlite3.connect(tmp_path / "index.sqlite")) as connection:
+        assert connection.execute("SELECT count(*) FROM passages_fts_docsize").fetchone() == (0,)
+        connection.execute("CREATE VIRTUAL TABLE temp.terms USING fts5vocab(main, passages_fts, row)")
+        assert connection.execute("SELECT count(*) FROM terms").fetchone() == (0,)
+    manifest.close()
