@@ -1,8 +1,8 @@
 """How long an event loop was kept from running, and what its thread did meanwhile.
 
 Knows nothing of the application. A watched loop wakes every TICK_SECONDS; what it is late by is its lag. A pause that
-is long enough to be noted is split into what the loop's thread computed, what it waited for a processor (other programs'
-load, not ours), and the rest, in which it waited for the interpreter's lock or slept in a call.
+is long enough to be noted is split into what the loop's thread computed, what it waited for a processor (that is the
+machine's load, and as good as any program can do), and the rest, in which it waited for the interpreter's lock.
 """
 
 from __future__ import annotations
@@ -51,11 +51,13 @@ class LoopWatch:
         self.lags: list[float] = []
         self._beat = 0.0
         self._stack: tuple[str, ...] = ()
+        self._queued: float | None = None
         self._over = threading.Event()
 
     async def start(self) -> None:
         """Begin; the loop's own thread is the caller's."""
         self._thread = threading.get_ident()
+        self._native_thread = threading.get_native_id()
         self._beat = time.monotonic()
         self._looker = threading.Thread(target=self._look, name="loop-watch", daemon=True)
         self._looker.start()
@@ -74,14 +76,15 @@ class LoopWatch:
 
     async def _tick(self) -> None:
         while True:
-            began, computed, queued = time.monotonic(), time.thread_time(), _queued_seconds()
+            began, computed = time.monotonic(), time.thread_time()
             await asyncio.sleep(TICK_SECONDS)
             self._beat = time.monotonic()
             lag = self._beat - began - TICK_SECONDS
             self.lags.append(lag)
             if lag >= NOTED_SECONDS:
-                after = _queued_seconds()
-                waited = None if queued is None or after is None else after - queued
+                # Read here only: a call that lets go of the interpreter's lock may itself wait to get it back.
+                before, after = self._queued, self._queued_seconds()
+                waited = None if before is None or after is None else after - before
                 self.pauses.append(
                     Pause(
                         at=self._beat,
@@ -95,11 +98,21 @@ class LoopWatch:
 
     def _look(self) -> None:
         while not self._over.wait(TICK_SECONDS):
-            if not self._stack and time.monotonic() - self._beat > LOOKED_AT_SECONDS + TICK_SECONDS:
+            late = time.monotonic() - self._beat - TICK_SECONDS
+            if late < TICK_SECONDS:
+                self._queued = self._queued_seconds()
+            elif late > LOOKED_AT_SECONDS and not self._stack:
                 frame = sys._current_frames().get(self._thread)
                 self._stack = tuple(
                     f"{Path(call.filename).name}:{call.lineno} {call.name}" for call in traceback.extract_stack(frame)
                 )[-12:]
+
+    def _queued_seconds(self) -> float | None:
+        """How long the loop's thread has waited for a processor in all, as Linux accounts it (proc_pid_schedstat)."""
+        try:
+            return int(Path(f"/proc/self/task/{self._native_thread}/schedstat").read_text().split()[1]) / 1e9
+        except (OSError, IndexError):
+            return None
 
 
 def write(watch: LoopWatch, file: Path) -> None:
@@ -108,11 +121,3 @@ def write(watch: LoopWatch, file: Path) -> None:
     seen = {"lags": [round(lag, 5) for lag in watch.lags], "pauses": [asdict(pause) for pause in watch.pauses]}
     draft.write_text(json.dumps(seen), encoding="utf-8")
     draft.replace(file)
-
-
-def _queued_seconds() -> float | None:
-    """How long this thread has waited for a processor, as Linux accounts it (proc_pid_schedstat in its manual)."""
-    try:
-        return int(Path(f"/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
-    except (OSError, IndexError):
-        return None

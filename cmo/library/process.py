@@ -26,7 +26,7 @@ STDERR_KEPT_BYTES = 2000
 PATIENCE_SECONDS = 5.0
 """How long the end of the application waits for a run to finish its current step."""
 
-NICENESS = 10
+NICENESS = 5
 """How far the run stands back when it and the answers want the same processor, 0 to 19 (POSIX, setpriority)."""
 
 _log = logging.getLogger(__name__)

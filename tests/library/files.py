@@ -221,7 +221,7 @@ READABLE: dict[str, Callable[[Path], Path]] = {
     "latin-1.md": lambda path: write_text(
         path, encoding="latin-1", text="# Größe\n\nRats were given 5 µg of biotin. They grew."
     ),
-    "one line of many sentences.txt": lambda path: write_text(path, text=" ".join(_sheet(n) for n in range(3_000))),
+    "one line of many sentences.txt": lambda path: write_text(path, text=" ".join(_sheet(n) for n in range(800))),
     "one line of one word.txt": lambda path: write_text(path, text="acgt" * 250_000),
     "references.pdf": write_reference_list,
     "copy 1.pdf": lambda path: write_pdf(
