@@ -109,8 +109,7 @@ class IndexingProcess:
             self._error = f"The indexing run cannot be started ({error.strerror})."
             _log.exception("index_process_not_started")
             return
-        with contextlib.suppress(ProcessLookupError):
-            os.setpriority(os.PRIO_PROCESS, self._process.pid, NICENESS)
+        _stand_back(self._process.pid)
         if self._cancelled:
             self._send(signal.SIGTERM)
         try:
@@ -151,6 +150,12 @@ class IndexingProcess:
             self._progress = progress_from(message["progress"])
         elif isinstance(message.get("error"), str):
             self._error = message["error"]
+
+
+def _stand_back(pid: int) -> None:
+    """Lower a process's priority from what it is: from nowhere else may it be set without privileges."""
+    with contextlib.suppress(ProcessLookupError):
+        os.setpriority(os.PRIO_PROCESS, pid, min(19, os.getpriority(os.PRIO_PROCESS, pid) + NICENESS))
 
 
 async def _last_bytes(stream: asyncio.StreamReader) -> bytes:
