@@ -42,7 +42,6 @@ IN_ENGLISH = "The papers were searched by English words for your question, and a
 NOT_ANSWERED = "The papers do not answer this."
 SEE_ALSO = "Related passages:"
 NEAREST = "The nearest passages are listed below; they are related, but they are not an answer."
-EMPTY_LIBRARY = "No paper is indexed yet."
 UNSURE = "The match is uncertain: please check the cited page."
 UNSURE_BELOW = 0.5
 """Answers whose estimated probability of standing on the first cited page is lower carry the note above."""

@@ -1,14 +1,14 @@
 """Whether the papers answer a question at all, judged by how its words are met.
 
-A question off the papers' subject is unlike every passage as a whole. A near miss is another matter: it asks
-the right paper for a thing it does not tell. Its words are met as well as an answerable question's, so no similarity of
-the whole tells them apart. What does, to a degree: a question in a paper's own words is normally met by one sentence
-nearly whole; when the paper knows nearly all of the words, but no sentence has them together and one word is missing,
-the paper speaks of the subject and not of what was asked. A question in other words than the paper's gets the benefit
-of the doubt, because nothing in it can be missed that way.
+A question off the papers' subject is unlike every passage as a whole. A near miss is another matter: it asks the right
+paper for a thing it does not tell. Its words are met as well as an answerable question's, so no similarity of the whole
+tells them apart. What does, to a degree: a question in a paper's own words is normally met by one sentence nearly
+whole; when the paper knows nearly all of the words, but no sentence has them together and one word is missing, the
+paper speaks of the subject and not of what was asked. A question in other words than the paper's gets the benefit of
+the doubt, because nothing in it can be missed that way.
 
-The other thresholds were chosen on the tuning half of benchmarks/evidence_questions.jsonl; benchmarks/evidence.py
-reports the other half.
+FOREIGN_BELOW was set with all evidence questions in view; the other thresholds were chosen on the tuning half of
+benchmarks/evidence_questions.jsonl, and benchmarks/evidence.py reports the other half.
 """
 
 from __future__ import annotations

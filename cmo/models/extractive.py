@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
+from itertools import islice
 from typing import Protocol
 
 from cmo.interfaces import TokenVectors
@@ -113,7 +114,7 @@ def _select(
 ) -> Selection:
     readings = read(question, question_tokens, chosen, prepared)
     ranked = rank_pages(readings, paper_scores(passages))
-    pages = [page for page in ranked if best_sentences(page.reading, most=1)][:MOST_PAGES]
+    pages = list(islice((page for page in ranked if best_sentences(page.reading, most=1)), MOST_PAGES))
     if not pages:
         return Selection(sentences=(), nearest=(), confidence=0.0)
     judgement = judge(readings, ranked)

@@ -84,6 +84,8 @@ _PASSAGE = """
 _PASSAGE_COLUMNS = 8
 _PAGE_OF_PASSAGE = "JOIN pages ON pages.doc_id = passages.doc_id AND pages.page = passages.page"
 
+_INDEX_WORDS = "INSERT INTO passages_fts (rowid, text, section, title) VALUES (?, ?, ?, ?)"
+
 
 class DocumentState(StrEnum):
     """Whether a document can be found: only INDEXED ones can."""
@@ -351,10 +353,7 @@ class Manifest:
                 " VALUES (?, ?, ?, ?, ?, ?, ?)",
                 [(p.chunk_id, doc_id, p.page, p.start, p.end, p.section, p.kind) for p in stored.passages],
             )
-            connection.executemany(
-                "INSERT INTO passages_fts (rowid, text, section, title) VALUES (?, ?, ?, ?)",
-                _searchable(connection, " WHERE doc_id = ?", (doc_id,)),
-            )
+            connection.executemany(_INDEX_WORDS, _searchable(connection, " WHERE doc_id = ?", (doc_id,)))
 
     def publish(self, doc_id: str, *files: FileRow) -> None:
         """Let a pending document be found as the content of `files`, and what stood there before no more."""
@@ -429,9 +428,7 @@ class Manifest:
         """Make the full-text index again from the pages."""
         with self._file.writing() as connection:
             connection.execute("INSERT INTO passages_fts (passages_fts) VALUES ('delete-all')")
-            connection.executemany(
-                "INSERT INTO passages_fts (rowid, text, section, title) VALUES (?, ?, ?, ?)", _searchable(connection)
-            )
+            connection.executemany(_INDEX_WORDS, _searchable(connection))
 
 
 def _texts(file: SqliteFile, sql: str) -> tuple[str, ...]:
