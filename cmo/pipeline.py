@@ -89,10 +89,7 @@ class QuestionPipeline:
             EngineUnavailable: nothing could be searched, or it took longer than `timeout_seconds`.
             QuestionTooLong: it has more than LONGEST_QUESTION characters; nothing is booked.
         """
-        if len(question.text) > LONGEST_QUESTION:
-            raise QuestionTooLong(
-                f"The question has {len(question.text):,} characters; please ask in at most {LONGEST_QUESTION:,}."
-            )
+        refuse_too_long(question.text)
         started = time.perf_counter()
         outcome: str = "failed"
         finished: Finished | None = None
@@ -176,6 +173,16 @@ class QuestionPipeline:
             return question.text
         carried = self._extractor.names(question.history[-1])
         return f"{question.text} ({', '.join(carried)})" if carried else f"{question.history[-1]} {question.text}"
+
+
+def refuse_too_long(text: str) -> None:
+    """Let a question pass that can be searched for.
+
+    Raises:
+        QuestionTooLong: it has more than LONGEST_QUESTION characters.
+    """
+    if len(text) > LONGEST_QUESTION:
+        raise QuestionTooLong(f"The question has {len(text):,} characters; please ask in at most {LONGEST_QUESTION:,}.")
 
 
 def _ended(stage: Stage, since: float, summary: str) -> StageEnded:

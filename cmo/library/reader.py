@@ -139,7 +139,7 @@ def _found(path: Path, root: Path) -> FoundFile:
         size=status.st_size,
         mtime_ns=status.st_mtime_ns,
         inode=status.st_ino,
-        problem=_not_a_file(status.st_mode),
+        problem=_leads_out(path, root) or _not_a_file(status.st_mode),
     )
 
 
@@ -151,6 +151,13 @@ def _inaccessible(path: Path, error: OSError) -> str:
     if path.is_symlink():
         return "The link leads nowhere. Put the file itself into the folder, or remove the link."
     return f"The file cannot be opened: {error.strerror}. Check that it is there and may be read."
+
+
+def _leads_out(path: Path, root: Path) -> str | None:
+    """What cannot be shown is not read: the server sends no file from outside the papers folder."""
+    if not path.is_symlink() or path.resolve().is_relative_to(root.resolve()):
+        return None
+    return "The link leads out of the papers folder, and only pages inside it can be shown. Put the file itself there."
 
 
 def _not_a_file(mode: int) -> str | None:

@@ -16,8 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
@@ -85,6 +83,10 @@ async def migrate(url: str) -> None:
 
 
 def _migrate(url: sa.URL) -> None:
+    # Alembic logs when it is imported, which must not come before logging is set up.
+    from alembic import command
+    from alembic.config import Config
+
     assert url.database is not None
     Path(url.database).parent.mkdir(parents=True, exist_ok=True)
     config = Config(attributes={})

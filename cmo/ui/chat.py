@@ -25,7 +25,7 @@ from fastapi import FastAPI
 from cmo import web
 from cmo.errors import OracleError, SettingsError
 from cmo.logs import configure_logging, fields
-from cmo.pipeline import LONGEST_QUESTION
+from cmo.pipeline import refuse_too_long
 from cmo.settings import Settings
 from cmo.ui import compat, library_talk, render, starters
 from cmo.ui.identity import Guests, kept_secret
@@ -159,9 +159,8 @@ class Chat:
             await library_talk.show(application.library, self._papers_dir)
         elif not text:
             await cl.Message(content="Please type a question.").send()
-        elif len(text) > LONGEST_QUESTION:
-            await cl.Message(content=_too_long(text)).send()
         else:
+            refuse_too_long(text)
             await self._ask(application, text)
 
     async def index(self, action: cl.Action) -> None:
@@ -350,11 +349,4 @@ def _apology(incident: str) -> str:
     return (
         f"Something went wrong on our side (incident `{incident}`). Please ask again; if it happens again, "
         "the log has the details under this number."
-    )
-
-
-def _too_long(text: str) -> str:
-    return (
-        f"This question has {len(text):,} characters; at most {LONGEST_QUESTION:,} can be searched for. "
-        "Please shorten it."
     )

@@ -72,15 +72,23 @@ def test_hidden_files_and_folders_are_left_out(tmp_path: Path) -> None:
     assert scan(tmp_path) == []
 
 
-def test_a_link_to_a_file_is_followed_and_a_link_to_a_folder_is_not(tmp_path: Path) -> None:
+def test_a_link_inside_the_folder_is_followed(tmp_path: Path) -> None:
+    target = files.write_pdf(tmp_path / "a.pdf")
+    (tmp_path / "b.pdf").symlink_to(target)
+    _, link = scan(tmp_path)
+    assert (link.file, link.size, link.problem) == ("b.pdf", target.stat().st_size, None)
+
+
+def test_a_link_out_of_the_folder_is_reported_and_one_to_a_folder_is_not_followed(tmp_path: Path) -> None:
     folder, outside = tmp_path / "papers", tmp_path / "outside"
     folder.mkdir()
     outside.mkdir()
-    target = files.write_pdf(outside / "target.pdf")
-    (folder / "link.pdf").symlink_to(target)
+    (folder / "link.pdf").symlink_to(files.write_pdf(outside / "target.pdf"))
     (folder / "more").symlink_to(outside, target_is_directory=True)
     (found,) = scan(folder)
-    assert (found.file, found.size, found.problem) == ("link.pdf", target.stat().st_size, None)
+    assert found.file == "link.pdf"
+    assert found.problem is not None
+    assert "leads out of the papers folder" in found.problem
 
 
 def test_a_loop_of_folders_is_walked_once(tmp_path: Path) -> None:
