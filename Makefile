@@ -13,7 +13,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 	--custom-compile-command "make lock" $(UPGRADE)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check bench soak lock docs primer clean
+.PHONY: help setup run test check bench soak llama lock docs primer clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -46,10 +46,14 @@ bench: setup  ## measure retrieval, evidence and scale
 soak: setup  ## the long tests
 	$(BIN)/python -m pytest -m soak -o timeout=3600
 
+llama: setup  ## install a real model server for its integration test (200 MB)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-llama.txt
+
 lock: setup  ## pin all dependencies anew within pyproject.toml's bounds; UPGRADE=--upgrade for the newest
 	$(COMPILE) --output-file requirements.txt pyproject.toml
 	$(COMPILE) --constraint requirements.txt --group dev --output-file requirements-dev.txt pyproject.toml
 	$(COMPILE) --no-deps --output-file requirements-data.txt requirements-data.in
+	$(COMPILE) --no-deps --output-file requirements-llama.txt requirements-llama.in
 
 docs: setup  ## write docs/settings.md and .env.example from cmo/settings.py
 	$(BIN)/python scripts/make_docs.py

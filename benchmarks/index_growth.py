@@ -57,7 +57,7 @@ class CapitalExtractor:
 
     fingerprint = "capitals"
 
-    def extract(self, text: str) -> Extraction:
+    async def extract(self, text: str) -> Extraction:
         """The capitalised words of a text."""
         names = list(dict.fromkeys(word for word in text.split() if word[0].isupper()))
         relations = tuple(Relation(source=a, target=b, sentence=text) for a, b in pairwise(names))

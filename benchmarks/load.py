@@ -85,7 +85,12 @@ class Library:
     @property
     def environment(self) -> dict[str, str]:
         """The environment of a process that serves or indexes it."""
-        own = {"CMO_PAPERS_DIR": str(self.papers), "CMO_STORAGE_DIR": str(self.storage)}
+        own = {
+            "CMO_PAPERS_DIR": str(self.papers),
+            "CMO_STORAGE_DIR": str(self.storage),
+            # Every question is to be answered, not given an answer kept from before.
+            "LIGHTRAG_RESPONSE_CACHING": "false",
+        }
         return dict(os.environ) | own | {"PYTHONPATH": str(PROJECT)}
 
     def index(self) -> None:

@@ -1,17 +1,21 @@
 """Numbers, markers and the bibliography of an answer. Pure: values in, values and text out.
 
-Every marker [n] stands for one Citation, and every Citation for a sentence that was read on its page; there is no other
-way to make one here, so a citation cannot point nowhere.
+Every marker [n] stands for one Citation. In answers made of verbatim sentences, every Citation stands for a sentence
+that was read on its page. In answers a model wrote, the markers are the model's own, and only those are kept that name
+a source it was given: a citation cannot point nowhere. This module refuses to know where sources come from.
 """
 
 from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Sequence
-from urllib.parse import quote
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import Generic, TypeVar
+from urllib.parse import quote, urlsplit
 
-from cmo.values import Citation, EvidenceSentence
+from cmo.values import Citation, EvidenceSentence, WebSource
+
+Source = TypeVar("Source", bound=Hashable)
 
 MARKER = re.compile(r"""(?<=[.!?…:\])"'”’»] )\[(\d{1,3})\](?=\s|$)""")
 """A citation marker in an answer's text.
@@ -19,6 +23,31 @@ MARKER = re.compile(r"""(?<=[.!?…:\])"'”’»] )\[(\d{1,3})\](?=\s|$)""")
 It stands after the end of a sentence or after another marker, so that the paper's own "[12]" within a sentence is not
 taken for one.
 """
+
+_ALONE = r"(?<![\[【［])"
+_NEIGHBOURS = r"(?![(\]】］]|-?[A-Za-z])"
+"""What follows a marker: not the address of a Markdown link, nor the rest of a chemical name as in [6]-gingerol."""
+
+ANY_MARKER = re.compile(rf"{_ALONE}\[([0-9]{{1,3}})\]{_NEIGHBOURS}")
+"""A citation marker in an answer that a model wrote, as MarkerStream leaves it."""
+
+MARKER_CHARACTERS = 80
+"""What is longer in a model's text is no marker; so much is held back at most."""
+
+MOST_IN_RANGE = 10
+"""Markers such as [2-5] name at most so many sources; wider ones are taken for numbers, such as an age range."""
+
+_WORDS = ("web", "source", "passage")
+_WORD = f"(?i:{'|'.join(_WORDS)})"
+_BEGUN_WORD = f"(?i:{'|'.join(word[:end] for word in _WORDS for end in range(1, len(word)))})"
+_LABEL = rf"(?:\^|{_WORD}[: ] ?)?\d{{1,3}}"
+_LABELS = rf"{_LABEL}(?: ?[-–] ?{_LABEL})?"
+_SPACE = r"[ \u00a0\u202f]"
+_WRITTEN = rf"{_ALONE}[\[【［] ?{_LABELS}(?: ?[,;，、] ?{_LABELS})* ?[\]】］]"
+_WRITTEN_MARKER = re.compile(rf"({_SPACE}?)({_WRITTEN}){_NEIGHBOURS}")
+_LAST_SPACE = re.compile(rf"{_SPACE}?\Z")
+_UNDECIDED = re.compile(rf"{_SPACE}?(?:{_WRITTEN}-?|[\[【［](?:[\d ^:,;，、–-]|{_WORD})*{_BEGUN_WORD}?)?\Z")
+"""The end of a text that what follows may yet make a marker, or may show to be none."""
 
 
 def page_url(doc_id: str, page: int) -> str:
@@ -44,8 +73,148 @@ def marked_sentences(sentences: Sequence[EvidenceSentence], citations: Sequence[
 
 
 def bibliography(citations: Sequence[Citation]) -> list[str]:
-    """One line per citation: number, title and page."""
-    return [f"[{citation.number}] {citation.title}, p. {citation.page}" for citation in citations]
+    """One line per citation: number, title and page; of a page of the web number, title, site, date and address."""
+    return [f"[{citation.number}] {_listed(citation)}" for citation in citations]
+
+
+class MarkerStream(Generic[Source]):
+    """Rewrites the markers of a model's text, while it streams, into the numbers of its sources.
+
+    Models write [1], [web:1], [1, 2], [1-3], 【1】 or [^1], after the labels their sources were given to them by. What
+    comes out has [n] for each source, numbered by first use; labels with the same source share its number. Labels that
+    name nothing are left out and counted. The result is the same however the text is cut into pieces.
+    """
+
+    def __init__(self, sources: Mapping[str, Source]) -> None:
+        """`sources` is looked into as markers come, so it may still grow. Labels are numbers without leading zeros."""
+        self._sources = sources
+        self._numbers: dict[Source, int] = {}
+        self._held = ""
+        self._before = ""
+        self._in_this_run: set[int] = set()
+        self._space_left_out: str | None = None
+        self.dropped = 0
+        """How many labels named nothing."""
+
+    @property
+    def sources_used(self) -> tuple[Source, ...]:
+        """The sources of the markers so far; the first has number 1."""
+        return tuple(self._numbers)
+
+    def feed(self, piece: str) -> str:
+        """The next piece with its markers rewritten; what may be part of a marker comes with a later piece."""
+        text = self._held + piece
+        end = _undecided_from(text)
+        self._held = text[end:]
+        return self._rewritten(text[:end])
+
+    def finish(self) -> str:
+        """What was held back, once the text is at its end."""
+        held, self._held = self._held, ""
+        return self._rewritten(held)
+
+    def _rewritten(self, text: str) -> str:
+        # The sign before tells a marker from nested brackets, and may have come out with the piece before.
+        position = len(self._before)
+        text = self._before + text
+        parts: list[str] = []
+        for match in _WRITTEN_MARKER.finditer(text, position):
+            labels = _labels(match[2])
+            if labels is not None:
+                parts += [self._plain(text[position : match.start()]), self._marker(match[1], labels)]
+                position = match.end()
+        parts.append(self._plain(text[position:]))
+        self._before = text[-1:]
+        return "".join(parts)
+
+    def _plain(self, text: str) -> str:
+        if not text:
+            return ""
+        self._in_this_run.clear()
+        space, self._space_left_out = self._space_left_out, None
+        if space is None or not text[0].isalnum():
+            return text
+        return f"{' ' if text[0].isdigit() else space}{text}"
+
+    def _marker(self, space: str, labels: Sequence[str]) -> str:
+        found = [self._sources.get(label) for label in labels]
+        self.dropped += found.count(None)
+        numbers = dict.fromkeys(
+            self._numbers.setdefault(source, len(self._numbers) + 1) for source in found if source is not None
+        )
+        fresh = [number for number in numbers if number not in self._in_this_run]
+        if not fresh:
+            self._space_left_out = self._space_left_out or space
+            return ""
+        space, self._space_left_out = space or self._space_left_out or "", None
+        self._in_this_run.update(fresh)
+        return space + "".join(f"[{number}]" for number in fresh)
+
+
+def by_label(sources: Iterable[WebSource]) -> dict[str, WebSource]:
+    """Each label with its source, where labels of the same page share one.
+
+    A label that was given to several pages is left out: nobody can tell which of them a marker means.
+    """
+    pages: dict[str, WebSource] = {}
+    labels: dict[str, WebSource] = {}
+    ambiguous: set[str] = set()
+    for source in sources:
+        page = pages.setdefault(_page(source.url), source)
+        if labels.setdefault(source.label, page) is not page:
+            ambiguous.add(source.label)
+    return {label: source for label, source in labels.items() if label not in ambiguous}
+
+
+def web_citations(sources: Sequence[WebSource]) -> tuple[Citation, ...]:
+    """One citation per page of the web, numbered in the order given."""
+    return tuple(
+        Citation(
+            number=number,
+            document=source.site,
+            title=source.title,
+            page=0,
+            quote=source.snippet,
+            url=source.url,
+            date=source.date,
+        )
+        for number, source in enumerate(sources, start=1)
+    )
+
+
+def _undecided_from(text: str) -> int:
+    """Where the end of a text begins that cannot be judged yet. A marker may have a space before and a "-" behind."""
+    undecided = _UNDECIDED.search(text)
+    assert undecided is not None, "the empty end matches"
+    if len(undecided[0]) > MARKER_CHARACTERS + 2:
+        undecided = _LAST_SPACE.search(text) or undecided
+    return undecided.start()
+
+
+def _labels(marker: str) -> list[str] | None:
+    """The labels a marker names; None when it is rather a pair of numbers of the text, such as [0, 1] or [18-65]."""
+    if len(marker) > MARKER_CHARACTERS:
+        return None
+    labels: list[int] = []
+    for part in re.split("[,;，、]", marker):
+        numbers = [int(number) for number in re.findall(r"\d+", part)]
+        first, last = numbers[0], numbers[-1]
+        if not first <= last < first + MOST_IN_RANGE:
+            return None
+        labels += range(first, last + 1)
+    return None if len(labels) > 1 and 0 in labels else [str(label) for label in labels]
+
+
+def _page(url: str) -> str:
+    """An address without what does not change the page it leads to."""
+    parts = urlsplit(url)
+    return parts._replace(scheme="", netloc=parts.netloc.lower(), path=parts.path.rstrip("/"), fragment="").geturl()
+
+
+def _listed(citation: Citation) -> str:
+    if citation.page:
+        return f"{citation.title}, p. {citation.page}"
+    return ", ".join(filter(None, (citation.title, citation.document, citation.date, citation.url)))
 
 
 def _citation(number: int, sentences: Sequence[EvidenceSentence]) -> Citation:

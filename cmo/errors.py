@@ -9,6 +9,8 @@
     ├── StorageUnavailable         the application's database cannot be read or written
     ├── ModelUnavailable           a model cannot do its job (weights missing, server down)
     ├── EngineUnavailable          an engine could not look for an answer
+    │   ├── CircuitOpen            the engine is resting after failures and was not asked
+    │   └── BudgetExhausted        asking it could cost more than may still be spent
     └── QuestionTooLong            a question is longer than can be searched for
 
 Adapters turn foreign errors into these at their edge, with `from error`. Messages name the thing and
@@ -59,6 +61,18 @@ class ModelUnavailable(OracleError):
 
 class EngineUnavailable(OracleError):
     """An engine could not look for an answer at all."""
+
+
+class CircuitOpen(EngineUnavailable):
+    """The engine is resting after failures and was not asked. `retry_after_seconds` is when it is tried again."""
+
+    def __init__(self, message: str, *, retry_after_seconds: float) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class BudgetExhausted(EngineUnavailable):
+    """Asking could cost more than may still be spent. The message names the limit and when it starts anew."""
 
 
 class QuestionTooLong(OracleError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol, TypeAlias
@@ -12,17 +12,26 @@ import numpy.typing as npt
 
 from cmo.values import (
     Answer,
+    CallStage,
+    EngineEvent,
+    EngineRequest,
     Event,
     Extraction,
     Keywords,
     LibraryState,
+    ModelCall,
+    Prompt,
     Question,
+    QuestionKind,
     Retrieval,
     ScoredPassage,
     Selection,
 )
 
 Vectors: TypeAlias = npt.NDArray[np.float32]
+
+Book: TypeAlias = Callable[[ModelCall], None]
+"""Takes down a call to a model. Called exactly once for each call made, also for those that fail or are stopped."""
 
 
 class TokenVectors(Protocol):
@@ -90,12 +99,15 @@ class QuestionTranslator(Protocol):
 class Retriever(Protocol):
     """Passages of the library that may answer a question."""
 
-    async def retrieve(self, question: str, *, top_k: int) -> Retrieval:
-        """At most `top_k` passages, best first.
+    async def retrieve(self, question: str, *, top_k: int, mode: str = "mix") -> Retrieval:
+        """At most `top_k` passages, best first. `mode` is how the knowledge graph is searched.
 
         Raises:
             EngineUnavailable: nothing at all could be searched.
         """
+
+    async def version(self) -> str:
+        """Names the state of the index; "" when nothing can be searched. Changes with every change of the index."""
 
 
 class LanguageModel(Protocol):
@@ -108,12 +120,104 @@ class LanguageModel(Protocol):
     async def select(self, question: str, passages: Sequence[ScoredPassage]) -> Selection:
         """The sentences that answer, best page first; none when the passages do not answer."""
 
+    async def coverage(self, question: str, passages: Sequence[ScoredPassage]) -> float:
+        """How alike question and best passage are in meaning, as their cosine; 0 without passages."""
+
+
+class ChatModel(Protocol):
+    """A language model behind a server, which writes what it is asked to write."""
+
+    @property
+    def name(self) -> str:
+        """The model's name as shown and recorded."""
+
+    def ceiling_usd(self, prompt: Prompt) -> float:
+        """The most that a call with this prompt can cost, its retry included."""
+
+    def stream(self, prompt: Prompt, *, stage: CallStage, book: Book) -> AsyncIterator[str]:
+        """The text in pieces as they come. Closing the iterator early ends the call.
+
+        Raises:
+            ModelUnavailable: it failed, before the first piece or after; the message can be shown.
+        """
+
+    async def complete(self, prompt: Prompt, *, stage: CallStage, book: Book) -> str:
+        """The whole text at once.
+
+        Raises:
+            ModelUnavailable: it failed; the message can be shown.
+        """
+
+
+class GraphExtractor(Protocol):
+    """Entities and relations of a passage for the knowledge graph, by rules or by a model."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Version of what extracts; a change asks for a rebuild of the graph."""
+
+    async def extract(self, text: str) -> Extraction:
+        """The entities and relations of one passage.
+
+        Raises:
+            ModelUnavailable: the model does not answer.
+            BudgetExhausted: nothing more may be spent.
+        """
+
+
+class QuestionClassifier(Protocol):
+    """Tells what a question asks for."""
+
+    async def classify(self, question: str) -> QuestionKind:
+        """Type and need for recent information of an English or translated question."""
+
+
+class QuestionRewriter(Protocol):
+    """Makes a follow-up question understandable by itself."""
+
+    async def standalone(self, question: Question, book: Book) -> str:
+        """The question's text, completed from the turns before it; never an error."""
+
+
+class Engine(Protocol):
+    """Looks for an answer in one place."""
+
+    @property
+    def name(self) -> str:
+        """The engine's name in settings, decisions and records."""
+
+    async def is_available(self) -> bool:
+        """Whether it is configured and has something to look into. Asks no other machine."""
+
+    async def version(self) -> str:
+        """Names everything its answers depend on besides the question: index, model, settings."""
+
+    def ceiling_usd(self, request: EngineRequest) -> float:
+        """The most that this request can cost; 0 when it is free."""
+
+    def ask(self, request: EngineRequest, book: Book) -> AsyncIterator[EngineEvent]:
+        """Progress and pieces of text as they come; the last event is the Draft.
+
+        Raises:
+            EngineUnavailable: it could not look for an answer; the message can be shown.
+        """
+
 
 class Ledger(Protocol):
     """The record of questions asked and what they cost."""
 
-    async def record(self, question: Question, answer: Answer | None, *, outcome: str, seconds: float) -> None:
-        """Book one question. `outcome` is "answered", "refused", "stopped" or "failed".
+    async def record(
+        self,
+        question: Question,
+        answer: Answer | None,
+        *,
+        outcome: str,
+        seconds: float,
+        calls: Sequence[ModelCall] = (),
+    ) -> None:
+        """Book one question and the model calls made for it, in one transaction.
+
+        `outcome` is "answered", "refused", "stopped" or "failed".
 
         Raises:
             StorageUnavailable: it cannot be booked.
@@ -144,8 +248,11 @@ class LibraryView(Protocol):
     async def state(self) -> LibraryState:
         """What is indexed, and how far a run under way is."""
 
-    async def start_indexing(self) -> None:
-        """Start an indexing run in the background, in a process of its own; nothing happens when one is under way."""
+    async def start_indexing(self, *, paid: bool = False) -> None:
+        """Start an indexing run in the background, in a process of its own; nothing happens when one is under way.
+
+        Unless `paid` allows it, a run that would have to make a new index for money ends by saying so.
+        """
 
     async def cancel_indexing(self) -> None:
         """Stop the run under way after its current step. What it finished stays."""

@@ -48,9 +48,12 @@ _LIBRARIES = (
     "alembic",
     "chainlit",
     "httpcore",
+    "httpcore2",
     "httpx",
+    "httpx2",
     "lightrag",
     "nano-vectordb",
+    "openai",
     "sqlalchemy",
     "uvicorn.access",
 )

@@ -9,51 +9,73 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
-import re
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any, Protocol, cast
 
-from cmo.citations import cite, marked_sentences
-from cmo.errors import EngineUnavailable, QuestionTooLong, StorageUnavailable
-from cmo.interfaces import Extractor, LanguageDetector, LanguageModel, Ledger, QuestionTranslator, Retriever
+from cmo.dispatch.asking import Asked
+from cmo.dispatch.bill import Bill
+from cmo.errors import EngineUnavailable, OracleError, QuestionTooLong, StorageUnavailable
+from cmo.interfaces import LanguageDetector, Ledger, QuestionClassifier, QuestionRewriter, QuestionTranslator
 from cmo.logs import fields
 from cmo.values import (
     Answer,
-    Citation,
+    Decision,
+    EngineEvent,
+    EngineRequest,
     Event,
     Finished,
     Question,
-    Retrieval,
-    Selection,
+    QuestionKind,
+    QuestionType,
     Stage,
     StageEnded,
     StageStarted,
-    TextPiece,
 )
-
-ENGINE = "lightrag"
-ONLY_ENGINE = "only_engine"
-"""The routing reason when no other engine is configured."""
 
 LONGEST_QUESTION = 2_000
 """Characters of a question at most: more is a pasted text, which the search cannot do justice to."""
 ENGLISH = "en"
 IN_ENGLISH = "The papers were searched by English words for your question, and are quoted in English."
-NOT_ANSWERED = "The papers do not answer this."
-SEE_ALSO = "Related passages:"
-NEAREST = "The nearest passages are listed below; they are related, but they are not an answer."
-UNSURE = "The match is uncertain: please check the cited page."
-UNSURE_BELOW = 0.5
-"""Answers whose estimated probability of standing on the first cited page is lower carry the note above."""
 
-_FOLLOWS_UP = re.compile(
-    r"^\s*(?:and|or|but|also|what about|how about|why|und|et|y|e)\b"
-    r"|\b(?:it|its|they|them|their|this|that|these|those)\b",
-    re.IGNORECASE,
-)
-"""What a question that cannot be understood by itself looks like."""
+UNKNOWN_KIND = QuestionKind(type=QuestionType.OTHER, freshness=0.0)
 
 _log = logging.getLogger(__name__)
+
+
+class Router(Protocol):
+    """Decides which engine is asked."""
+
+    async def decide(self, request: EngineRequest, kind: QuestionKind) -> Decision:
+        """Which engine is asked, and why."""
+
+
+class Asking(Protocol):
+    """Asks the engines a decision names, in their order."""
+
+    def ask(self, decision: Decision, request: EngineRequest, bill: Bill) -> AsyncIterator[EngineEvent | Asked]:
+        """The events of the engine under way; the last one is Asked.
+
+        Raises:
+            EngineUnavailable: none of them could answer; the message says what failed and what to do.
+        """
+
+
+@dataclass(slots=True)
+class _Journey:
+    """What is known of one question so far. `decision` and `answer` come with their stages."""
+
+    question: Question
+    started: float
+    bill: Bill = field(default_factory=Bill)
+    decision: Decision | None = None
+    answer: Answer | None = None
+
+    @property
+    def seconds(self) -> float:
+        return time.perf_counter() - self.started
 
 
 class QuestionPipeline:
@@ -62,117 +84,131 @@ class QuestionPipeline:
     def __init__(
         self,
         *,
-        retriever: Retriever,
-        model: LanguageModel,
-        extractor: Extractor,
         detector: LanguageDetector,
+        rewriter: QuestionRewriter,
         translator: QuestionTranslator,
+        classifier: QuestionClassifier,
+        router: Router,
+        asking: Asking,
         ledger: Ledger,
-        top_k: int,
+        mode: str,
         timeout_seconds: float,
     ) -> None:
-        self._retriever = retriever
-        self._model = model
-        self._extractor = extractor
         self._detector = detector
+        self._rewriter = rewriter
         self._translator = translator
+        self._classifier = classifier
+        self._router = router
+        self._asking = asking
         self._ledger = ledger
-        self._top_k = top_k
+        self._mode = mode
         self._timeout_seconds = timeout_seconds
 
     async def ask(self, question: Question) -> AsyncIterator[Event]:
         """Events of the journey; the last one is Finished.
 
-        A journey that is closed or cancelled before its end is booked as "stopped", one that fails as "failed".
+        A journey that is closed or cancelled before its end is booked as "stopped", one that fails as "failed", each
+        with what it has cost.
 
         Raises:
-            EngineUnavailable: nothing could be searched, or it took longer than `timeout_seconds`.
+            EngineUnavailable: nobody could answer within `timeout_seconds`; the message says why and what to do.
             QuestionTooLong: it has more than LONGEST_QUESTION characters; nothing is booked.
         """
         refuse_too_long(question.text)
-        started = time.perf_counter()
-        outcome: str = "failed"
-        finished: Finished | None = None
+        journey = _Journey(question, time.perf_counter())
+        outcome = "failed"
         try:
-            async for event in self._journey(question, started):
-                if isinstance(event, Finished):
-                    finished = event
-                    outcome = "answered" if event.answer.answered else "refused"
-                    event = StageStarted(stage=Stage.RECORD)
-                yield event
+            async with aclosing(cast("Any", self._stages(journey))) as stages:
+                async for event in stages:
+                    yield event
+            assert journey.answer is not None
+            outcome = "answered" if journey.answer.answered else "refused"
+            yield StageStarted(stage=Stage.RECORD)
         except (asyncio.CancelledError, GeneratorExit):
-            outcome = outcome if finished else "stopped"
+            outcome = outcome if journey.answer else "stopped"
             raise
         finally:
-            ended = time.perf_counter()
-            answer = finished.answer if finished else None
-            await asyncio.shield(self._book(question, answer, outcome=outcome, seconds=ended - started))
-        if finished:
-            yield _ended(Stage.RECORD, ended, outcome)
-            yield finished
+            recording = time.perf_counter()
+            await asyncio.shield(self._record(journey, outcome))
+        yield _ended(Stage.RECORD, recording, outcome)
+        yield Finished(answer=journey.answer)
 
-    async def _book(self, question: Question, answer: Answer | None, *, outcome: str, seconds: float) -> None:
-        """Book the question. A ledger that cannot be written costs nobody their answer, but somebody should look."""
-        try:
-            await self._ledger.record(question, answer, outcome=outcome, seconds=seconds)
-        except StorageUnavailable:
-            _log.exception("ledger_record_failed", extra=fields(outcome=outcome))
+    async def decide(self, question: Question) -> Decision:
+        """How the question would be routed now; nothing is asked and nothing booked."""
+        refuse_too_long(question.text)
+        request, kind = await self._understand(question, Bill())
+        return await self._router.decide(request, kind)
 
-    async def _journey(self, question: Question, started: float) -> AsyncIterator[Event]:
+    async def _stages(self, journey: _Journey) -> AsyncIterator[Event]:
         yield StageStarted(stage=Stage.UNDERSTAND)
-        question = self._understand(question)
-        searched = await asyncio.to_thread(self._translator.to_english, question.standalone, question.language)
-        yield _ended(Stage.UNDERSTAND, started, f"Language: {question.language}. Searching for: {searched}")
+        request, kind = await self._understand(journey.question, journey.bill)
+        journey.question = request.question
+        yield _ended(Stage.UNDERSTAND, journey.started, _understood(request, kind))
 
         yield StageStarted(stage=Stage.DECIDE)
-        yield _ended(Stage.DECIDE, started, "Your papers: the only engine configured.")
+        deciding = time.perf_counter()
+        decision = journey.decision = await self._router.decide(request, kind)
+        yield _ended(Stage.DECIDE, deciding, decision.checks[-1].words)
 
         yield StageStarted(stage=Stage.ASK)
-        asked = time.perf_counter()
-        try:
-            async with asyncio.timeout(self._timeout_seconds):
-                retrieval = await self._retriever.retrieve(searched, top_k=self._top_k)
-                selection = await self._model.select(searched, retrieval.passages)
-        except TimeoutError as error:
-            raise EngineUnavailable(
-                f"Searching the papers took longer than {self._timeout_seconds:g} seconds and was given up. "
-                "Please ask again; if it happens often, run `cmo doctor`."
-            ) from error
-        yield _ended(Stage.ASK, asked, _found(retrieval, selection))
+        asking = time.perf_counter()
+        asked: Asked | None = None
+        request = dataclasses.replace(request, seconds=self._timeout_seconds - journey.seconds, free=decision.free)
+        async with aclosing(cast("Any", self._asking.ask(decision, request, journey.bill))) as events:
+            async for event in events:
+                match event:
+                    case Asked():
+                        asked = event
+                    case _:
+                        yield event
+        if asked is None:
+            raise EngineUnavailable("The question ended without an answer. Run `cmo doctor` to see what is wrong.")
+        yield _ended(Stage.ASK, asking, _told(asked))
 
         yield StageStarted(stage=Stage.CITE)
-        citations = cite((*selection.sentences, *selection.nearest))
-        yield _ended(Stage.CITE, time.perf_counter(), f"{len(citations)} page(s) cited.")
+        yield _ended(Stage.CITE, time.perf_counter(), _cited(asked))
+        journey.answer = _answer(journey, decision, asked)
 
-        pieces = _answer(selection, citations) if selection.sentences else [_refusal(retrieval, selection)]
-        for piece in pieces:
-            yield TextPiece(text=piece)
-        yield Finished(
-            answer=Answer(
-                text="".join(pieces),
-                answered=bool(selection.sentences),
-                language=question.language,
-                engine=ENGINE,
-                model=self._model.name,
-                reason=ONLY_ENGINE,
-                citations=citations,
-                cost_usd=0.0,
-                seconds=time.perf_counter() - started,
-                generation=retrieval.generation,
-                notice=_notice(question, retrieval, selection),
-            )
-        )
-
-    def _understand(self, question: Question) -> Question:
+    async def _understand(self, question: Question, bill: Bill) -> tuple[EngineRequest, QuestionKind]:
         language = self._detector.detect(question.text)
-        return dataclasses.replace(question, language=language, standalone=self._standalone(question))
+        question = dataclasses.replace(question, language=language)
+        question = dataclasses.replace(question, standalone=await self._rewriter.standalone(question, bill.book))
+        searched = await asyncio.to_thread(self._translator.to_english, question.standalone, language)
+        kind = await self._kind(searched)
+        request = EngineRequest(
+            question=question,
+            search_text=searched,
+            seconds=self._timeout_seconds,
+            mode=self._mode,
+            fresh=kind.needs_fresh,
+        )
+        return request, kind
 
-    def _standalone(self, question: Question) -> str:
-        """The question; one that leans on the turn before is completed by the things named there."""
-        if not question.history or not _FOLLOWS_UP.search(question.text) or self._extractor.names(question.text):
-            return question.text
-        carried = self._extractor.names(question.history[-1])
-        return f"{question.text} ({', '.join(carried)})" if carried else f"{question.history[-1]} {question.text}"
+    async def _kind(self, searched: str) -> QuestionKind:
+        try:
+            return await self._classifier.classify(searched)
+        except OracleError:
+            _log.exception("classifier_failed")
+            return UNKNOWN_KIND
+
+    async def _record(self, journey: _Journey, outcome: str) -> None:
+        """Book the question. A ledger that cannot be written costs nobody their answer, but somebody should look."""
+        answer, bill, decision = journey.answer, journey.bill, journey.decision
+        seconds = journey.seconds
+        _log.info(
+            "question_done",
+            extra=fields(
+                outcome=outcome,
+                engine=answer.engine if answer else "",
+                reason=decision.reason if decision else "",
+                seconds=round(seconds, 3),
+                cost_usd=round(bill.cost_usd, 6),
+            ),
+        )
+        try:
+            await self._ledger.record(journey.question, answer, outcome=outcome, seconds=seconds, calls=bill.calls)
+        except StorageUnavailable:
+            _log.exception("ledger_record_failed", extra=fields(outcome=outcome))
 
 
 def refuse_too_long(text: str) -> None:
@@ -185,37 +221,52 @@ def refuse_too_long(text: str) -> None:
         raise QuestionTooLong(f"The question has {len(text):,} characters; please ask in at most {LONGEST_QUESTION:,}.")
 
 
+def _answer(journey: _Journey, decision: Decision, asked: Asked) -> Answer:
+    draft, bill = asked.draft, journey.bill
+    return Answer(
+        text=draft.text,
+        answered=draft.answered,
+        language=journey.question.language,
+        engine=asked.engine,
+        model=draft.model,
+        reason=decision.reason,
+        citations=draft.citations,
+        cost_usd=bill.cost_usd,
+        seconds=journey.seconds,
+        generation=draft.generation,
+        notice=_notice(journey.question, asked),
+        written=draft.written,
+        mode=draft.mode,
+        tokens_in=bill.tokens_in,
+        tokens_out=bill.tokens_out,
+        dropped_markers=draft.dropped_markers,
+        cached_seconds=asked.cached_seconds,
+        decision=decision,
+    )
+
+
+def _notice(question: Question, asked: Asked) -> str | None:
+    notes = [*(failure.words for failure in asked.failures), *asked.draft.notices]
+    if question.language != ENGLISH and not asked.draft.written:
+        notes.append(IN_ENGLISH)
+    return " ".join(notes) or None
+
+
 def _ended(stage: Stage, since: float, summary: str) -> StageEnded:
     return StageEnded(stage=stage, summary=summary, seconds=time.perf_counter() - since)
 
 
-def _found(retrieval: Retrieval, selection: Selection) -> str:
-    documents = {found.document.doc_id for found in retrieval.passages}
-    return (
-        f"{len(retrieval.passages)} passages of {len(documents)} paper(s) read; "
-        f"{len(selection.sentences)} sentence(s) fit (confidence {selection.confidence:.2f})."
-    )
+def _understood(request: EngineRequest, kind: QuestionKind) -> str:
+    fresh = " Asks for recent information." if kind.needs_fresh else ""
+    return f"Language: {request.question.language}. Searching for: {request.search_text}.{fresh}"
 
 
-def _answer(selection: Selection, citations: Sequence[Citation]) -> list[str]:
-    """The sentences with their markers, then the pages that say more about it."""
-    sentences = marked_sentences(selection.sentences, citations)
-    pieces = [sentence if index == 0 else f" {sentence}" for index, sentence in enumerate(sentences)]
-    said = {(sentence.document.doc_id, sentence.passage.page) for sentence in selection.sentences}
-    further = [f"[{citation.number}]" for citation in citations if (citation.doc_id, citation.page) not in said]
-    return [*pieces, f"\n\n{SEE_ALSO} {' '.join(further)}"] if further else pieces
+def _told(asked: Asked) -> str:
+    kept = f", answered {asked.cached_seconds:.0f} s ago" if asked.cached_seconds is not None else ""
+    return f"{asked.engine} ({asked.draft.model}){kept}."
 
 
-def _refusal(retrieval: Retrieval, selection: Selection) -> str:
-    if not retrieval.passages:
-        return NOT_ANSWERED
-    return f"{NOT_ANSWERED} {NEAREST}" if selection.nearest else NOT_ANSWERED
-
-
-def _notice(question: Question, retrieval: Retrieval, selection: Selection) -> str | None:
-    notes = [retrieval.degraded] if retrieval.degraded else []
-    if question.language != ENGLISH:
-        notes.append(IN_ENGLISH)
-    if selection.sentences and selection.confidence < UNSURE_BELOW:
-        notes.append(UNSURE)
-    return " ".join(notes) or None
+def _cited(asked: Asked) -> str:
+    dropped = asked.draft.dropped_markers
+    more = f"; {dropped} marker(s) named no source and were dropped" if dropped else ""
+    return f"{len(asked.draft.citations)} source(s) cited{more}."

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any
 
 from annotated_types import Ge, Le, MinLen
@@ -40,6 +41,127 @@ class Environment(StrEnum):
     PRODUCTION = "production"
 
 
+class EngineChoice(StrEnum):
+    """The engines everybody can be sent to."""
+
+    LIGHTRAG = "lightrag"
+    PERPLEXITY = "perplexity"
+
+
+class Extraction(StrEnum):
+    """What finds entities and relations in papers."""
+
+    DICTIONARY = "dictionary"
+    MODEL = "model"
+
+
+class QueryMode(StrEnum):
+    """LightRAG's ways to search."""
+
+    LOCAL = "local"
+    GLOBAL = "global"
+    HYBRID = "hybrid"
+    NAIVE = "naive"
+    MIX = "mix"
+
+
+class WireFormat(StrEnum):
+    """How Perplexity is spoken to."""
+
+    AGENT = "agent"
+    CHAT_COMPLETIONS = "chat_completions"
+
+
+class SearchContext(StrEnum):
+    """How much of the pages found a web search's model reads."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """The defaults that depend on where the application runs."""
+
+    rollout_percentage: float
+    breaker_failures: int
+    quality_threshold: float
+
+
+PROFILES = MappingProxyType(
+    {
+        Environment.DEVELOPMENT: Profile(100.0, 10, 0.5),
+        Environment.STAGING: Profile(50.0, 5, 0.7),
+        Environment.PRODUCTION: Profile(10.0, 3, 0.8),
+    }
+)
+
+MOST_DOMAINS = 20
+"""Perplexity takes no more."""
+
+BIOMEDICAL_DOMAINS = (
+    "ncbi.nlm.nih.gov",
+    "pubmed.ncbi.nlm.nih.gov",
+    "europepmc.org",
+    "nih.gov",
+    "who.int",
+    "ema.europa.eu",
+    "fda.gov",
+    "clinicaltrials.gov",
+    "cochranelibrary.com",
+    "hmdb.ca",
+    "ebi.ac.uk",
+    "genome.jp",
+    "metabolomicsworkbench.org",
+    "nature.com",
+    "sciencedirect.com",
+    "springer.com",
+    "wiley.com",
+    "mdpi.com",
+    "frontiersin.org",
+    "acs.org",
+)
+"""Sites of biomedical literature, registries, regulators and metabolite databases."""
+
+_DOMAIN = re.compile(r"(?=.{1,253}$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}")
+_HTTP = re.compile(r"https?://[^\s/?#@]+(?:/[^\s?#]*)?")
+
+
+def _listed(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(part for part in (part.strip().lower() for part in value.split(",")) if part)
+    return value
+
+
+def _domains(domains: tuple[str, ...]) -> tuple[str, ...]:
+    if domains == ("*",):
+        return ()
+    if len(domains) > MOST_DOMAINS or not all(_DOMAIN.fullmatch(domain) for domain in domains):
+        raise ValueError("not a list of domains")
+    return domains
+
+
+def _http_url(url: str) -> str:
+    if not _HTTP.fullmatch(url):
+        raise ValueError("not an address")
+    return url.rstrip("/")
+
+
+def _sendable(key: SecretStr) -> SecretStr:
+    """A key that a header can carry; the errors of HTTP libraries would repeat another one."""
+    value = key.get_secret_value()
+    if not (value.isascii() and value.isprintable() and " " not in value):
+        raise ValueError("not a key")
+    return key
+
+
+def _cache_url(url: str) -> str:
+    if url not in ("mem://", "disk://") and not re.match(r"rediss?://[^\s/]", url):
+        raise ValueError("not a place for answers")
+    return url
+
+
 def _sqlite_url(url: str) -> str:
     if not re.match(r"sqlite\+aiosqlite:///[^:?]", url):
         raise ValueError("not a file URL of SQLite")
@@ -54,6 +176,8 @@ _UserPath = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolu
 _Lower = BeforeValidator(lambda value: value.strip().lower() if isinstance(value, str) else value)
 _Upper = BeforeValidator(lambda value: value.strip().upper() if isinstance(value, str) else value)
 _DatabaseUrl = Annotated[str, AfterValidator(_sqlite_url)]
+_HttpUrl = Annotated[str, AfterValidator(_http_url)]
+_Key = Annotated[SecretStr, AfterValidator(_sendable)]
 
 
 class Settings(BaseSettings):
@@ -72,6 +196,202 @@ class Settings(BaseSettings):
         True,
         validation_alias=_names("LIGHTRAG_INTEGRATION_ENABLED", "LIGHTRAG_ENABLED"),
         description="Whether the papers are searched through LightRAG's knowledge graph and vectors.",
+    )
+
+    fallback: bool = Field(
+        True,
+        validation_alias=_names("LIGHTRAG_FALLBACK_TO_PERPLEXITY"),
+        description="Whether another engine is asked when the chosen one fails. Off: its failure is told.",
+    )
+    forced_engine: Annotated[EngineChoice, _Lower] | None = Field(
+        None,
+        validation_alias=_names("LIGHTRAG_FORCE_USER_COHORT"),
+        description="The engine everybody's questions go to. Without it: each question is routed.",
+    )
+    emergency_stop: bool = Field(
+        False,
+        validation_alias=_names("LIGHTRAG_EMERGENCY_STOP_ENABLED"),
+        description="Stops asking LightRAG at once; questions go to the other engine, or are told so.",
+    )
+    rollout_percentage: Annotated[float, Ge(0), Le(100)] | None = Field(
+        None,
+        validation_alias=_names("LIGHTRAG_ROLLOUT_PERCENTAGE"),
+        description="Share of people whose questions go to LightRAG when both engines are configured, in percent. "
+        "Without it: 100 in development, 50 in staging, 10 in production.",
+    )
+    hash_salt: str = Field(
+        "cmo_lightrag_2025",
+        validation_alias=_names("LIGHTRAG_USER_HASH_SALT"),
+        description="Mixed into the hash that gives each person a place in rollouts; another salt moves everybody.",
+    )
+    conditional_routing: bool = Field(
+        False,
+        validation_alias=_names("LIGHTRAG_ENABLE_CONDITIONAL_ROUTING", "LIGHTRAG_ADVANCED_ROUTING"),
+        description="Whether rules about the question decide on the engine before the rollout does.",
+    )
+    routing_rules: _UserPath | None = Field(
+        None,
+        validation_alias=_names("CMO_ROUTING_RULES"),
+        description="A TOML file with the conditional rules. Without it: news go to the web, and what the papers do "
+        "not cover.",
+    )
+
+    circuit_breaker: bool = Field(
+        True,
+        validation_alias=_names(
+            "LIGHTRAG_ENABLE_CIRCUIT_BREAKER", "LIGHTRAG_CIRCUIT_BREAKER", "LIGHTRAG_CIRCUIT_BREAKER_ENABLED"
+        ),
+        description="Whether an engine rests after failures. Off: failures are only counted.",
+    )
+    breaker_failures: Annotated[int, Ge(1), Le(1_000)] | None = Field(
+        None,
+        validation_alias=_names("LIGHTRAG_CIRCUIT_BREAKER_FAILURE_THRESHOLD"),
+        description="Failures in a row after which an engine rests. Without it: 10 in development, 5 in staging, "
+        "3 in production.",
+    )
+    breaker_recovery_seconds: Annotated[float, Ge(0.1), Le(86_400)] = Field(
+        300.0,
+        validation_alias=_names(
+            "LIGHTRAG_CIRCUIT_BREAKER_RECOVERY_TIMEOUT", "LIGHTRAG_CIRCUIT_BREAKER_TIMEOUT_SECONDS"
+        ),
+        description="How long an engine rests before it is tried again, in seconds; longer after each further rest.",
+    )
+    slow_call_seconds: Annotated[float, Ge(0.1), Le(600)] = Field(
+        30.0,
+        validation_alias=_names("CMO_SLOW_CALL_SECONDS"),
+        description="Calls that take longer count as slow; an engine with too many of them rests, too.",
+    )
+    quality_threshold: Annotated[float, Ge(0), Le(1)] | None = Field(
+        None,
+        validation_alias=_names("LIGHTRAG_MIN_QUALITY_THRESHOLD", "LIGHTRAG_QUALITY_THRESHOLD"),
+        description="Recent quality of answers below which an engine is passed over, 0 to 1. Without it: 0.5 in "
+        "development, 0.7 in staging, 0.8 in production.",
+    )
+
+    daily_budget_usd: Annotated[float, Ge(0), Le(1_000_000)] | None = Field(
+        None,
+        validation_alias=_names(
+            "LIGHTRAG_DAILY_BUDGET", "LIGHTRAG_DAILY_BUDGET_USD", "LIGHTRAG_MAX_BUDGET", "LIGHTRAG_MAX_DAILY_BUDGET"
+        ),
+        description="What may be spent in one day (UTC), in dollars. Without it: no limit.",
+    )
+    monthly_budget_usd: Annotated[float, Ge(0), Le(10_000_000)] | None = Field(
+        None,
+        validation_alias=_names("LIGHTRAG_MONTHLY_BUDGET"),
+        description="What may be spent in one calendar month (UTC), in dollars. Without it: no limit.",
+    )
+    user_daily_budget_usd: Annotated[float, Ge(0), Le(1_000_000)] | None = Field(
+        None,
+        validation_alias=_names("CMO_USER_DAILY_BUDGET"),
+        description="What one person may spend in one day (UTC), in dollars. Without it: no limit.",
+    )
+    cost_alert_threshold: Annotated[float, Ge(0.01), Le(1)] = Field(
+        0.8,
+        validation_alias=_names("LIGHTRAG_COST_ALERT_THRESHOLD", "LIGHTRAG_BUDGET_ALERT_THRESHOLD"),
+        description="Share of a budget at which a first alert is raised; the second comes when it is spent.",
+    )
+
+    openai_api_key: _Key | None = Field(
+        None,
+        validation_alias=_names("OPENAI_API_KEY"),
+        description="The key of an OpenAI-compatible server, which then writes the answers from the papers.",
+    )
+    openai_base_url: _HttpUrl | None = Field(
+        None,
+        validation_alias=_names("OPENAI_BASE_URL"),
+        description="The address of an OpenAI-compatible server (vLLM, Ollama, llama.cpp ...), with /v1 where it wants "
+        "that. Without it, but with a key: OpenAI itself.",
+    )
+    openai_model: Annotated[str, MinLen(1)] = Field(
+        "gpt-6-luna",
+        validation_alias=_names("OPENAI_MODEL"),
+        description="The model that writes answers and rewrites follow-up questions.",
+    )
+    openai_embedding_model: str | None = Field(
+        None,
+        validation_alias=_names("OPENAI_EMBEDDING_MODEL"),
+        description="The server's model for embeddings. Without it: the embedded one. A change asks for a new index.",
+    )
+    openai_embedding_dimensions: Annotated[int, Ge(8), Le(8_192)] = Field(
+        1_536,
+        validation_alias=_names("OPENAI_EMBEDDING_DIMENSIONS"),
+        description="Length of the vectors that model returns.",
+    )
+    openai_price_in: Annotated[float, Ge(0), Le(10_000)] | None = Field(
+        None,
+        validation_alias=_names("OPENAI_PRICE_IN"),
+        description="Dollars per million tokens read, for models without a known price. Without it: the known "
+        "price, or nothing for a server of one's own.",
+    )
+    openai_price_out: Annotated[float, Ge(0), Le(10_000)] | None = Field(
+        None,
+        validation_alias=_names("OPENAI_PRICE_OUT"),
+        description="Dollars per million tokens written, likewise.",
+    )
+    extraction: Annotated[Extraction, _Lower] = Field(
+        Extraction.DICTIONARY,
+        validation_alias=_names("LIGHTRAG_EXTRACTION"),
+        description="What finds entities and relations in papers: word lists (free, fast) or the model. "
+        "A change asks for a new index.",
+    )
+    query_mode: Annotated[QueryMode, _Lower] = Field(
+        QueryMode.MIX,
+        validation_alias=_names("LIGHTRAG_QUERY_MODE"),
+        description="How LightRAG is searched: by entities, by relations, by both, by passages, or by all of them.",
+    )
+
+    perplexity_api_key: _Key | None = Field(
+        None,
+        validation_alias=_names("PERPLEXITY_API_KEY", "PERPLEXITY_API"),
+        description="The key for Perplexity, which then answers questions from the web.",
+    )
+    perplexity_base_url: _HttpUrl | None = Field(
+        None,
+        validation_alias=_names("PERPLEXITY_BASE_URL"),
+        description="The address of Perplexity or of a gateway to it, without the path of a call. Without it: "
+        "https://api.perplexity.ai.",
+    )
+    perplexity_wire_format: Annotated[WireFormat, _Lower] = Field(
+        WireFormat.AGENT,
+        validation_alias=_names("PERPLEXITY_WIRE_FORMAT"),
+        description="How Perplexity is spoken to: its Agent API, or the older chat completions some gateways speak.",
+    )
+    perplexity_model: str | None = Field(
+        None,
+        validation_alias=_names("PERPLEXITY_MODEL"),
+        description="Perplexity's model. Without it: perplexity/sonar, and sonar in the older format.",
+    )
+    perplexity_domains: Annotated[tuple[str, ...], BeforeValidator(_listed), AfterValidator(_domains)] = Field(
+        BIOMEDICAL_DOMAINS,
+        validation_alias=_names("PERPLEXITY_DOMAINS"),
+        description="The sites the web search is limited to, at most 20, separated by commas; * searches everywhere.",
+    )
+    perplexity_search_context: Annotated[SearchContext, _Lower] = Field(
+        SearchContext.MEDIUM,
+        validation_alias=_names("PERPLEXITY_SEARCH_CONTEXT"),
+        description="How much of the pages found Perplexity's model reads.",
+    )
+
+    response_cache: bool = Field(
+        True,
+        validation_alias=_names("LIGHTRAG_RESPONSE_CACHING"),
+        description="Whether answers are kept and given again to the same question.",
+    )
+    cache_url: Annotated[str, AfterValidator(_cache_url)] = Field(
+        "mem://",
+        validation_alias=_names("CMO_CACHE_URL"),
+        description="Where answers are kept: mem:// for this process, disk:// for the storage folder, or a "
+        "redis:// URL.",
+    )
+    cache_seconds: Annotated[float, Ge(1), Le(31_536_000)] = Field(
+        3_600.0,
+        validation_alias=_names("CMO_CACHE_SECONDS"),
+        description="How long an answer is given again, in seconds.",
+    )
+    cache_entries: Annotated[int, Ge(1), Le(1_000_000)] = Field(
+        1_000,
+        validation_alias=_names("CMO_CACHE_ENTRIES"),
+        description="How many answers are kept at most; the oldest go first.",
     )
 
     papers_dir: _UserPath = Field(
@@ -151,6 +471,46 @@ class Settings(BaseSettings):
         return self.database_url or f"sqlite+aiosqlite:///{(self.storage_dir / 'cmo.sqlite3').as_posix()}"
 
     @property
+    def profile(self) -> Profile:
+        """The defaults of this environment."""
+        return PROFILES[self.environment]
+
+    @property
+    def rollout(self) -> float:
+        """The share of people whose questions go to LightRAG that is used, in percent."""
+        return self.profile.rollout_percentage if self.rollout_percentage is None else self.rollout_percentage
+
+    @property
+    def failures_before_rest(self) -> int:
+        """The failures in a row after which an engine rests that are used."""
+        return self.breaker_failures or self.profile.breaker_failures
+
+    @property
+    def least_quality(self) -> float:
+        """The quality below which an engine is passed over that is used."""
+        return self.profile.quality_threshold if self.quality_threshold is None else self.quality_threshold
+
+    @property
+    def has_model(self) -> bool:
+        """Whether an OpenAI-compatible server is configured."""
+        return self.openai_api_key is not None or self.openai_base_url is not None
+
+    @property
+    def embeds_on_server(self) -> bool:
+        """Whether that server makes the vectors of the index."""
+        return self.has_model and self.openai_embedding_model is not None
+
+    @property
+    def extracts_on_server(self) -> bool:
+        """Whether its model finds entities and relations."""
+        return self.has_model and self.extraction is Extraction.MODEL
+
+    @property
+    def has_web(self) -> bool:
+        """Whether Perplexity is configured; a gateway of one's own may need no key."""
+        return self.perplexity_api_key is not None or self.perplexity_base_url is not None
+
+    @property
     def log_lines(self) -> LogFormat:
         """The format of log lines that is used."""
         if self.log_format is not None:
@@ -179,6 +539,24 @@ class Variable:
     allowed: str
     about: str
     secret: bool
+
+
+_ALLOWED = MappingProxyType(
+    {
+        "database_url": "sqlite+aiosqlite:///PATH",
+        "openai_base_url": "an address that begins with http:// or https://",
+        "perplexity_base_url": "an address that begins with http:// or https://",
+        "perplexity_domains": f"at most {MOST_DOMAINS} domains, separated by commas, or *",
+        "cache_url": "mem://, disk:// or redis://HOST",
+        "openai_api_key": "a key",
+        "perplexity_api_key": "a key",
+        "hash_salt": "a text",
+        "openai_model": "a name",
+        "openai_embedding_model": "a name",
+        "perplexity_model": "a name",
+    }
+)
+"""What fields may be whose type does not tell it in words."""
 
 
 def load_settings(environ: Mapping[str, str] | None = None, *, env_file: Path | None = Path(".env")) -> Settings:
@@ -218,9 +596,9 @@ def variables() -> tuple[Variable, ...]:
 
 def allowed(name: str) -> str:
     """What the field `name` of Settings may be, in words."""
+    if name in _ALLOWED:
+        return _ALLOWED[name]
     schema = _schema(name)
-    if name == "database_url":
-        return "sqlite+aiosqlite:///PATH"
     if "enum" in schema:
         return " or ".join(schema["enum"])
     match schema.get("type"), schema.get("format"):
@@ -293,6 +671,8 @@ def _shown_default(default: Any) -> str:
             return str(default).lower()
         case float():
             return f"{default:g}"
+        case tuple():
+            return ",".join(default)
         case _:
             return str(default)
 

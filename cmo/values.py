@@ -127,7 +127,11 @@ class Extraction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """What a person asks. `standalone` is the text searched for: `text`, completed from the turns before it."""
+    """What a person asks. `standalone` is the text searched for: `text`, completed from the turns before it.
+
+    `history` holds the questions before it, oldest first. `choice` is the engine the person chose, None for automatic.
+    `cohort` and `region` are the groups the person belongs to, "" when unknown.
+    """
 
     text: str
     user_id: str
@@ -136,6 +140,9 @@ class Question:
     language: str = "en"
     standalone: str = ""
     history: tuple[str, ...] = ()
+    choice: str | None = None
+    cohort: str = ""
+    region: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +173,12 @@ class Selection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Citation:
-    """One numbered source of an answer. `quote` stands verbatim on `page` of the document at `url`."""
+    """One numbered source of an answer: a page of a paper, or a page of the web.
+
+    Of a paper: `quote` stands verbatim on `page` of the document `doc_id` at `url`, and `document` is its file. Of the
+    web: `page` is 0, `document` is the site's name, `quote` the search engine's snippet (it may be ""), and `date` when
+    the page was published or last changed, as the search engine tells it, or "".
+    """
 
     number: int
     document: str
@@ -175,6 +187,163 @@ class Citation:
     quote: str
     url: str
     doc_id: str = ""
+    date: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebSource:
+    """One result of a web search. `label` is how the answer's markers name it ("1" for [1] or [web:1])."""
+
+    label: str
+    url: str
+    title: str
+    site: str
+    snippet: str = ""
+    date: str = ""
+
+
+class CallStage(StrEnum):
+    """What a model was called for."""
+
+    REWRITE = "rewrite"
+    ANSWER = "answer"
+    EXTRACT = "extract"
+    EMBED = "embed"
+
+
+class CallOutcome(StrEnum):
+    """How a call to a model ended. STOPPED: nobody waited for its end any more."""
+
+    OK = "ok"
+    FAILED = "failed"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelCall:
+    """One call to a paid or local model, as it is booked.
+
+    `tokens_cached` are those of `tokens_in` that the server had in its cache. `estimated` is set when the server did
+    not tell what the call took (it failed or was stopped), so that tokens and cost are our own count.
+    """
+
+    engine: str
+    model: str
+    stage: CallStage
+    outcome: CallOutcome
+    tokens_in: int = 0
+    tokens_cached: int = 0
+    tokens_out: int = 0
+    cost_usd: float = 0.0
+    seconds: float = 0.0
+    estimated: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt:
+    """What a language model is asked to write: rules in `system`, the task in `user`, at most `max_tokens` back.
+
+    `json` asks for one JSON object.
+    """
+
+    system: str
+    user: str
+    max_tokens: int
+    json: bool = False
+
+
+class QuestionType(StrEnum):
+    """What kind of answer a question asks for."""
+
+    DEFINITION = "definition"
+    MECHANISM = "mechanism"
+    METHOD = "method"
+    VALUE = "value"
+    COMPARISON = "comparison"
+    EVIDENCE = "evidence"
+    NEWS = "news"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuestionKind:
+    """What a question asks for. `freshness` is the estimated probability, 0 to 1, that it needs recent information."""
+
+    type: QuestionType
+    freshness: float
+
+    @property
+    def needs_fresh(self) -> bool:
+        """Whether it more likely needs recent information than not."""
+        return self.freshness >= 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoutingCheck:
+    """One rule a routing decision passed: its name, whether it decided, and why in words for a person."""
+
+    name: str
+    matched: bool
+    words: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """Which engine is asked, and why.
+
+    `engine` is None when nobody may be asked. `bucket` is the person's place in the main rollout, 0 to 100. `rule` is
+    the name of the conditional rule or variant that decided, or "". `free` allows only what costs nothing. `fallbacks`
+    are the engines to turn to when the first fails, in order. `checks` are all rules passed, the deciding one last.
+    `configuration` names the version of everything the rules depend on.
+    """
+
+    engine: str | None
+    reason: str
+    bucket: float
+    configuration: str
+    rule: str = ""
+    free: bool = False
+    fallbacks: tuple[str, ...] = ()
+    checks: tuple[RoutingCheck, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineRequest:
+    """One question as an engine gets it.
+
+    `search_text` is the question in English search words. `mode` is how the knowledge graph is searched. `fresh` asks
+    for recent sources. `free` forbids whatever costs money. `seconds` is the time there is for the answer.
+    """
+
+    question: Question
+    search_text: str
+    seconds: float
+    mode: str = "mix"
+    fresh: bool = False
+    free: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """An engine's answer before it is recorded and shown.
+
+    `text` carries a marker [n] for each citation. `written` tells an answer in a model's own words from one made of
+    verbatim sentences. `degraded` is set when something of the engine failed and a lesser part stood in: such answers
+    are not kept for later. `dropped_markers` counts markers of the model that named no source. `notices` are sentences
+    for the person. `confidence` is the estimated probability that the first source answers, where one is known.
+    """
+
+    text: str
+    answered: bool
+    model: str
+    citations: tuple[Citation, ...]
+    written: bool = False
+    generation: str = ""
+    mode: str = ""
+    confidence: float | None = None
+    degraded: bool = False
+    dropped_markers: int = 0
+    notices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,7 +352,9 @@ class Answer:
 
     `text` carries a marker [n] for each citation. When `answered` is false, `text` says so and the citations are the
     nearest passages. `reason` is why this engine was asked. `notice` is what the person should know about how the
-    answer came about (a degraded search, an unfinished index).
+    answer came about (a degraded search, an unfinished index). `written` tells a model's own words from verbatim
+    sentences. `cached_seconds` is the age of an answer given before, None for one made for this question. `decision` is
+    how the engine was chosen; `engine` may be one of its fallbacks.
     """
 
     text: str
@@ -197,6 +368,13 @@ class Answer:
     seconds: float
     generation: str = ""
     notice: str | None = None
+    written: bool = False
+    mode: str = ""
+    tokens_in: int = 0
+    tokens_out: int = 0
+    dropped_markers: int = 0
+    cached_seconds: float | None = None
+    decision: Decision | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -270,13 +448,29 @@ class TextPiece:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """Something to tell while a stage is under way, as one line for the person."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextWithdrawn:
+    """The text so far is not the answer after all: it is taken back, and another one follows. `reason` says why."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
     """The journey is over; nothing comes after it."""
 
     answer: Answer
 
 
-Event: TypeAlias = StageStarted | StageEnded | TextPiece | Finished
+Event: TypeAlias = StageStarted | StageEnded | Progress | TextPiece | TextWithdrawn | Finished
+
+EngineEvent: TypeAlias = Progress | TextPiece | TextWithdrawn | Draft
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,10 +1,24 @@
 """Numbers, markers, quotes and the bibliography."""
 
+import itertools
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cmo.citations import MARKER, bibliography, cite, marked_sentences, page_url
-from cmo.values import Document, EvidenceSentence, Passage
+from cmo.citations import (
+    ANY_MARKER,
+    MARKER,
+    MARKER_CHARACTERS,
+    MarkerStream,
+    bibliography,
+    by_label,
+    cite,
+    marked_sentences,
+    page_url,
+    web_citations,
+)
+from cmo.values import Document, EvidenceSentence, Passage, WebSource
 
 SENTENCES = ("Glucose rose.", "Lactate fell.", "Nothing else changed.", "Urea stayed.")
 PAGE = " ".join(SENTENCES)
@@ -86,3 +100,167 @@ def test_every_marker_has_a_citation_and_every_citation_a_marker(places: list[tu
 
     assert {int(number) for number in MARKER.findall(marked)} == {citation.number for citation in citations}
     assert [citation.number for citation in citations] == list(range(1, len(citations) + 1))
+
+
+PAGES = {"1": "a", "2": "b", "3": "a", "6": "c", "12": "d"}
+"""Labels and the pages they stand for; 1 and 3 are the same page."""
+
+
+def rewritten(*pieces: str) -> tuple[str, tuple[str, ...], int]:
+    markers = MarkerStream(PAGES)
+    text = "".join([*map(markers.feed, pieces), markers.finish()])
+    return text, markers.sources_used, markers.dropped
+
+
+@pytest.mark.parametrize(
+    ("written", "shown", "used"),
+    [
+        ("Glucose rose [2]. Lactate fell [1].", "Glucose rose [1]. Lactate fell [2].", "ba"),
+        ("Rose [web:2][web:1].", "Rose [1][2].", "ba"),
+        ("Rose [1, 2].", "Rose [1][2].", "ab"),
+        ("Rose [2,1, web:6].", "Rose [1][2][3].", "bac"),
+        ("Rose [1-3].", "Rose [1][2].", "ab"),
+        ("Rose [1–2; 6].", "Rose [1][2][3].", "abc"),
+        ("Rose 【12】.", "Rose [1].", "d"),
+        ("Rose [^6].", "Rose [1].", "c"),
+        ("Rose [Passage 6], [source: 2].", "Rose [1], [2].", "cb"),
+        ("Rose [06].", "Rose [1].", "c"),
+        ("血糖升高[2]。", "血糖升高[1]。", "b"),
+        ("[2] says so.", "[1] says so.", "b"),
+        ("Rose[2], fell[1]", "Rose[1], fell[2]", "ba"),
+    ],
+)
+def test_markers_of_all_kinds_are_numbered_by_first_use(written: str, shown: str, used: str) -> None:
+    assert rewritten(written) == (shown, tuple(used), 0)
+
+
+def test_labels_of_one_source_share_its_number() -> None:
+    assert rewritten("Rose [3]. Fell [1]. Both [1][3], [1, 3].") == ("Rose [1]. Fell [1]. Both [1], [1].", ("a",), 0)
+
+
+@pytest.mark.parametrize(
+    ("written", "shown", "dropped"),
+    [
+        ("Rose [9]. Fell [1].", "Rose. Fell [1].", 1),
+        ("Rose [8, 9] and fell.", "Rose and fell.", 2),
+        ("Rose [9][1].", "Rose [1].", 1),
+        ("Rose [9] [1].", "Rose [1].", 1),
+        ("Rose [1] [9].", "Rose [1].", 1),
+        ("Rose [1, 9].", "Rose [1].", 1),
+        ("Rose [7-10]", "Rose", 4),
+        ("Rose [0].", "Rose.", 1),
+        ("It was 10[9]5.", "It was 10 5.", 1),
+        ("血糖[9]升高", "血糖升高", 1),
+    ],
+)
+def test_markers_that_name_nothing_are_left_out_and_counted(written: str, shown: str, dropped: int) -> None:
+    text, _, left_out = rewritten(written)
+
+    assert (text, left_out) == (shown, dropped)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[13C]glucose and [U-13C]glutamine, [1,2-13C2]glucose",
+        "[M+H]+ at m/z 181, [M-2H]2-",
+        "p < 0.05 [95% CI 1-3]",
+        "OR 2.1 [1.2, 3.4]",
+        "aged [18-65] years, score in [0, 1], [3-1]",
+        "[a page](https://a.org) and [1](https://a.org/x)",
+        "[6]-gingerol, benzo[1]furan, [1,2,4]triazolo[1,5-a]pyrimidine, cucurbit[6]uril",
+        "in [2019] and [1234]",
+        "[[1]] and [see 1] and [Table 1]",
+        "an open [1 and [ and [] and ]1]",
+        "[" + "1, " * MARKER_CHARACTERS + "1]",
+    ],
+)
+def test_brackets_of_the_text_itself_stay(text: str) -> None:
+    assert rewritten(text) == (text, (), 0)
+    assert not ANY_MARKER.search(text)
+
+
+def test_text_is_held_back_only_while_it_may_become_a_marker() -> None:
+    markers = MarkerStream(PAGES)
+
+    shown = [markers.feed(piece) for piece in ("Rose", " ", "[", "we", "b:2", "]", ".", " [13", "C]", " [see")]
+
+    assert shown == ["Rose", "", "", "", "", "", " [1].", "", " [13C]", " [see"]
+
+
+def test_what_is_held_back_comes_at_the_end() -> None:
+    markers = MarkerStream(PAGES)
+
+    assert (markers.feed("Rose [1"), markers.finish()) == ("Rose", " [1")
+
+
+def test_sources_may_come_while_the_text_does() -> None:
+    sources = {"1": "a"}
+    markers = MarkerStream(sources)
+    first = markers.feed("Rose [2]. ")
+    sources["2"] = "b"
+
+    assert first + markers.feed("Fell [2].") == "Rose. Fell [1]."
+
+
+_FRAGMENTS = (
+    *("[", "]", "1", "2", "9", "3, ", "1-3", "web:1", " ", "[9]", "[1]", "[2, 3]", "[^2]", "-x", "-", " text", "."),
+    *("(http://a)", "【", "】", "1, " * 20, "[1" + ", 1" * 26 + "]", "[1" + ", 1" * 25 + "]", "血", "[13C]", "\n"),
+)
+MODEL_TEXTS = st.lists(st.sampled_from(_FRAGMENTS), max_size=12).map("".join)
+
+
+@given(MODEL_TEXTS, st.data())
+def test_it_makes_no_difference_how_a_text_is_cut_into_pieces(text: str, data: st.DataObject) -> None:
+    cuts = [0, *sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=8))), len(text)]
+    whole = rewritten(text)
+
+    assert rewritten(*(text[start:end] for start, end in itertools.pairwise(cuts))) == whole
+    assert rewritten(*text) == whole
+
+
+@given(MODEL_TEXTS)
+def test_the_markers_left_are_exactly_the_sources_used(text: str) -> None:
+    shown, used, _ = rewritten(text)
+
+    assert {int(number) for number in ANY_MARKER.findall(shown)} == set(range(1, len(used) + 1))
+
+
+def test_only_so_much_is_held_back() -> None:
+    markers = MarkerStream(PAGES)
+    text = "[" + "1, " * MARKER_CHARACTERS
+    shown = 0
+    for number, sign in enumerate(text, start=1):
+        shown += len(markers.feed(sign))
+        assert number - shown <= MARKER_CHARACTERS + 2
+    assert shown > MARKER_CHARACTERS
+
+
+def web(label: str, url: str) -> WebSource:
+    return WebSource(label=label, url=url, title=f"Page {label}", site="a.org", snippet="Quoted.", date="2026-03-01")
+
+
+def test_labels_of_one_page_share_its_first_source() -> None:
+    first = web("1", "https://a.org/x")
+    sources = by_label(
+        [first, web("2", "https://A.org/x/"), web("3", "http://a.org/x#part"), web("4", "https://a.org")]
+    )
+
+    assert [sources[label].label for label in "1234"] == ["1", "1", "1", "4"]
+
+
+def test_a_label_of_two_pages_names_neither() -> None:
+    sources = by_label([web("1", "https://a.org/x"), web("1", "https://b.org/y"), web("2", "https://b.org/y")])
+
+    assert list(sources) == ["2"]
+
+
+def test_a_result_that_is_told_twice_is_one() -> None:
+    assert list(by_label([web("1", "https://a.org/x"), web("1", "https://a.org/x")])) == ["1"]
+
+
+def test_pages_of_the_web_are_listed_with_site_date_and_address() -> None:
+    citations = web_citations([web("7", "https://a.org/x")])
+
+    assert bibliography(citations) == ["[1] Page 7, a.org, 2026-03-01, https://a.org/x"]
+    assert (citations[0].page, citations[0].quote) == (0, "Quoted.")

@@ -1,100 +1,124 @@
 """The journey of one question: its events in order, and exactly one record of it however it ends."""
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import pytest
 
+from cmo.dispatch.asking import Asked, Failure
+from cmo.dispatch.bill import Bill
 from cmo.errors import EngineUnavailable, ModelUnavailable, OracleError, QuestionTooLong, StorageUnavailable
-from cmo.interfaces import Pipeline
-from cmo.pipeline import IN_ENGLISH, NEAREST, NOT_ANSWERED, ONLY_ENGINE, QuestionPipeline
+from cmo.interfaces import Book, Pipeline
+from cmo.pipeline import IN_ENGLISH, QuestionPipeline
 from cmo.values import (
     Answer,
-    Document,
+    CallOutcome,
+    CallStage,
+    Citation,
+    Decision,
+    Draft,
+    EngineEvent,
+    EngineRequest,
     Event,
-    EvidenceSentence,
-    Extraction,
     Finished,
-    Keywords,
-    Passage,
+    ModelCall,
+    Progress,
     Question,
-    Retrieval,
-    ScoredPassage,
-    Selection,
+    QuestionKind,
+    QuestionType,
+    RoutingCheck,
     Stage,
     StageEnded,
     StageStarted,
     TextPiece,
+    TextWithdrawn,
 )
 
-PAGE = "Glucose rose. Lactate fell. Urea stayed."
-DOCUMENT = Document(doc_id="doc-1", file="one.pdf", title="One", pages=3)
-PASSAGE = Passage(chunk_id="doc-1-p0002-c00", doc_id="doc-1", page=2, start=0, end=len(PAGE), text=PAGE)
-
-
-def evidence(text: str) -> EvidenceSentence:
-    start = PAGE.index(text)
-    return EvidenceSentence(
-        text=text, passage=PASSAGE, document=DOCUMENT, start=start, end=start + len(text), score=1.0
-    )
-
-
-ANSWERED = Selection(sentences=(evidence("Glucose rose."), evidence("Urea stayed.")), nearest=(), confidence=0.9)
-REFUSED = Selection(sentences=(), nearest=(evidence("Lactate fell."),), confidence=0.1)
-NOTHING = Selection(sentences=(), nearest=(), confidence=0.0)
+CITATION = Citation(
+    number=1, document="one.pdf", title="One", page=2, quote="Glucose rose.", url="/papers/doc-1.pdf#page=2"
+)
+ANSWERED = Draft(
+    text="Glucose rose. [1]", answered=True, model="fake-model", citations=(CITATION,), generation="g0001", mode="mix"
+)
+REFUSED = replace(ANSWERED, text="The papers do not answer this.", answered=False)
+DECISION = Decision(
+    engine="lightrag",
+    reason="only_engine",
+    bucket=12.5,
+    configuration="c1",
+    checks=(RoutingCheck(name="only_engine", matched=True, words="Only the papers are configured."),),
+)
+CALL = ModelCall(
+    engine="lightrag",
+    model="m",
+    stage=CallStage.ANSWER,
+    outcome=CallOutcome.OK,
+    tokens_in=70,
+    tokens_out=8,
+    cost_usd=0.002,
+)
 
 
 @dataclass
-class FakeRetriever:
-    """Finds one passage, or nothing, or fails; waits for ever when it is to hang."""
+class FakeAsking:
+    """Tells what it is told to tell, or fails; waits for ever when it is to hang."""
 
-    empty: bool = False
-    degraded: str | None = None
+    draft: Draft = ANSWERED
+    failures: tuple[Failure, ...] = ()
+    cached_seconds: float | None = None
+    calls: tuple[ModelCall, ...] = ()
+    before: tuple[EngineEvent, ...] = ()
     error: OracleError | None = None
     hangs: bool = False
-    asked: list[str] = field(default_factory=list)
+    asked: list[EngineRequest] = field(default_factory=list)
     waiting: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def retrieve(self, question: str, *, top_k: int) -> Retrieval:
-        self.asked.append(question)
+    async def ask(self, decision: Decision, request: EngineRequest, bill: Bill) -> AsyncIterator[EngineEvent | Asked]:
+        self.asked.append(request)
+        for event in self.before:
+            yield event
+        for call in self.calls:
+            bill.book(call)
         if self.hangs:
             self.waiting.set()
             await asyncio.Event().wait()
         if self.error is not None:
             raise self.error
-        found = () if self.empty else (ScoredPassage(passage=PASSAGE, document=DOCUMENT, score=1.0),)
-        return Retrieval(passages=found[:top_k], generation="g0001-00000000", seconds=0.0, degraded=self.degraded)
+        yield TextPiece(text=self.draft.text)
+        yield Asked(engine="lightrag", draft=self.draft, failures=self.failures, cached_seconds=self.cached_seconds)
 
 
 @dataclass
-class FakeModel:
-    """Selects what it is told to, or fails."""
+class FakeRouter:
+    """Decides what it is told to."""
 
-    selection: Selection = ANSWERED
+    decision: Decision = DECISION
+    kinds: list[QuestionKind] = field(default_factory=list)
+
+    async def decide(self, request: EngineRequest, kind: QuestionKind) -> Decision:
+        self.kinds.append(kind)
+        return self.decision
+
+
+class FakeRewriter:
+    """Completes what begins with "And"."""
+
+    async def standalone(self, question: Question, book: Book) -> str:
+        return f"{question.history[-1]} {question.text}" if question.text.startswith("And") else question.text
+
+
+@dataclass
+class FakeClassifier:
+    """What is "new" needs recent information."""
+
     error: OracleError | None = None
-    name: str = "fake-model"
 
-    async def select(self, question: str, passages: Sequence[ScoredPassage]) -> Selection:
+    async def classify(self, question: str) -> QuestionKind:
         if self.error is not None:
             raise self.error
-        return self.selection
-
-
-class FakeExtractor:
-    """Knows glucose and diabetes."""
-
-    fingerprint = "fake-1"
-
-    def extract(self, text: str) -> Extraction:
-        return Extraction(entities=(), relations=())
-
-    def keywords(self, question: str) -> Keywords:
-        return Keywords(high=(question,), low=())
-
-    def names(self, text: str) -> tuple[str, ...]:
-        return tuple(name for name in ("glucose", "diabetes") if name in text.lower())
+        return QuestionKind(type=QuestionType.NEWS, freshness=0.9 if "new" in question else 0.1)
 
 
 class FakeDetector:
@@ -117,13 +141,23 @@ class FakeLedger:
 
     broken: bool = False
     booked: list[tuple[str, Answer | None]] = field(default_factory=list)
+    calls: list[ModelCall] = field(default_factory=list)
 
-    async def record(self, question: Question, answer: Answer | None, *, outcome: str, seconds: float) -> None:
+    async def record(
+        self,
+        question: Question,
+        answer: Answer | None,
+        *,
+        outcome: str,
+        seconds: float,
+        calls: Sequence[ModelCall] = (),
+    ) -> None:
         await asyncio.sleep(0)
         if self.broken:
             raise StorageUnavailable("The disk is full.")
         assert seconds >= 0
         self.booked.append((outcome, answer))
+        self.calls.extend(calls)
 
     @property
     def outcomes(self) -> list[str]:
@@ -134,20 +168,22 @@ class FakeLedger:
 class Journey:
     """A pipeline and the fakes in it."""
 
-    retriever: FakeRetriever = field(default_factory=FakeRetriever)
-    model: FakeModel = field(default_factory=FakeModel)
+    asking: FakeAsking = field(default_factory=FakeAsking)
+    router: FakeRouter = field(default_factory=FakeRouter)
+    classifier: FakeClassifier = field(default_factory=FakeClassifier)
     ledger: FakeLedger = field(default_factory=FakeLedger)
     timeout_seconds: float = 60.0
 
     def pipeline(self) -> QuestionPipeline:
         return QuestionPipeline(
-            retriever=self.retriever,
-            model=self.model,
-            extractor=FakeExtractor(),
             detector=FakeDetector(),
+            rewriter=FakeRewriter(),
             translator=FakeTranslator(),
+            classifier=self.classifier,
+            router=self.router,
+            asking=self.asking,
             ledger=self.ledger,
-            top_k=5,
+            mode="mix",
             timeout_seconds=self.timeout_seconds,
         )
 
@@ -201,42 +237,91 @@ async def test_the_pieces_make_the_answers_text() -> None:
 
     pieces = "".join(event.text for event in events if isinstance(event, TextPiece))
     assert isinstance(events[-1], Finished)
-    assert pieces == events[-1].answer.text == "Glucose rose. [1] Urea stayed. [1]"
+    assert pieces == events[-1].answer.text == "Glucose rose. [1]"
 
 
-async def test_an_answer_says_where_it_comes_from() -> None:
-    answer = await Journey().answer()
+async def test_what_the_engine_tells_on_its_way_is_passed_on_in_order() -> None:
+    told = (Progress(text="Searching."), TextPiece(text="Half of"), TextWithdrawn(reason="It broke."))
+    events = await Journey(asking=FakeAsking(before=told)).events()
 
-    assert (answer.answered, answer.model, answer.reason) == (True, "fake-model", ONLY_ENGINE)
-    assert answer.generation == "g0001-00000000"
-    assert [(citation.document, citation.page, citation.quote) for citation in answer.citations] == [
-        ("one.pdf", 2, "Glucose rose. … Urea stayed.")
+    assert [event for event in events if isinstance(event, Progress | TextPiece | TextWithdrawn)] == [
+        *told,
+        TextPiece(text=ANSWERED.text),
     ]
 
 
-async def test_when_the_papers_do_not_answer_it_says_so_and_offers_the_nearest() -> None:
-    answer = await Journey(model=FakeModel(selection=REFUSED)).answer()
+async def test_an_answer_says_where_it_comes_from_and_why() -> None:
+    answer = await Journey().answer()
 
-    assert not answer.answered
-    assert answer.text == f"{NOT_ANSWERED} {NEAREST}"
-    assert [citation.quote for citation in answer.citations] == ["Lactate fell."]
+    assert (answer.answered, answer.engine, answer.model, answer.reason) == (
+        True,
+        "lightrag",
+        "fake-model",
+        "only_engine",
+    )
+    assert (answer.generation, answer.mode, answer.citations) == ("g0001", "mix", (CITATION,))
+    assert answer.decision == DECISION
 
 
-async def test_with_nothing_near_nothing_is_offered() -> None:
-    answer = await Journey(retriever=FakeRetriever(empty=True), model=FakeModel(selection=NOTHING)).answer()
+async def test_an_answer_carries_what_all_its_calls_cost_and_the_ledger_has_each_of_them() -> None:
+    journey = Journey(asking=FakeAsking(calls=(CALL, replace(CALL, outcome=CallOutcome.FAILED, cost_usd=0.001))))
 
-    assert (answer.answered, answer.text, answer.citations) == (False, NOT_ANSWERED, ())
+    answer = await journey.answer()
+
+    assert answer.cost_usd == pytest.approx(0.003)
+    assert (answer.tokens_in, answer.tokens_out) == (140, 16)
+    assert [call.outcome for call in journey.ledger.calls] == [CallOutcome.OK, CallOutcome.FAILED]
 
 
-async def test_a_degraded_search_is_told() -> None:
-    answer = await Journey(retriever=FakeRetriever(degraded="Half of it failed.")).answer()
+async def test_engines_that_failed_before_are_told_with_the_answer() -> None:
+    failed = FakeAsking(failures=(Failure(engine="perplexity", words="The web search: it is busy."),))
 
-    assert answer.notice is not None
-    assert "Half of it failed." in answer.notice
+    assert (await Journey(asking=failed).answer()).notice == "The web search: it is busy."
+
+
+async def test_an_answer_given_before_carries_its_age() -> None:
+    assert (await Journey(asking=FakeAsking(cached_seconds=30.0)).answer()).cached_seconds == 30.0
+
+
+async def test_the_notices_of_a_draft_are_told() -> None:
+    draft = replace(ANSWERED, notices=("Half of it failed.", "Please check."))
+
+    assert (await Journey(asking=FakeAsking(draft=draft)).answer()).notice == "Half of it failed. Please check."
 
 
 async def test_a_sure_answer_carries_no_notice() -> None:
     assert (await Journey().answer()).notice is None
+
+
+async def test_a_question_for_what_is_new_asks_for_fresh_sources() -> None:
+    journey = Journey()
+
+    await journey.events("What is new?")
+    await journey.events("What is old?")
+
+    assert [request.fresh for request in journey.asking.asked] == [True, False]
+
+
+async def test_a_classifier_that_fails_costs_nobody_the_answer() -> None:
+    journey = Journey(classifier=FakeClassifier(error=ModelUnavailable("no weights")))
+
+    assert (await journey.answer()).answered
+    assert [kind.type for kind in journey.router.kinds] == [QuestionType.OTHER]
+
+
+async def test_a_decision_for_nothing_that_costs_is_handed_on() -> None:
+    journey = Journey(router=FakeRouter(decision=replace(DECISION, free=True)))
+
+    await journey.events()
+
+    assert [request.free for request in journey.asking.asked] == [True]
+
+
+async def test_routing_can_be_looked_at_without_asking_or_booking() -> None:
+    journey = Journey()
+
+    assert await journey.pipeline().decide(question()) == DECISION
+    assert (journey.asking.asked, journey.ledger.booked) == ([], [])
 
 
 async def test_the_language_of_the_question_is_the_answers() -> None:
@@ -248,51 +333,31 @@ async def test_a_question_of_another_language_is_searched_in_english_and_that_is
 
     answer = await journey.answer("Was lässt den Zucker für Stunden steigen?")
 
-    assert journey.retriever.asked == ["[de] Was lässt den Zucker für Stunden steigen?"]
+    assert journey.asking.asked[0].search_text == "[de] Was lässt den Zucker für Stunden steigen?"
     assert answer.notice == IN_ENGLISH
 
 
-async def test_a_question_that_stands_alone_carries_nothing() -> None:
-    journey = Journey()
+async def test_an_answer_written_in_the_askers_language_is_not_told_to_be_english() -> None:
+    journey = Journey(asking=FakeAsking(draft=replace(ANSWERED, written=True)))
 
-    await journey.events("Which trials were done in Norway?", "What does glucose do in diabetes?")
-
-    assert journey.retriever.asked == ["Which trials were done in Norway?"]
+    assert (await journey.answer("Was lässt den Zucker für Stunden steigen?")).notice is None
 
 
-async def test_a_follow_up_without_names_carries_those_of_the_question_before() -> None:
-    journey = Journey()
-
-    await journey.events("And why is that so?", "What does glucose do in diabetes?")
-
-    [asked] = journey.retriever.asked
-    assert asked.startswith("And why is that so?")
-    assert "glucose" in asked
-    assert "diabetes" in asked
-
-
-async def test_a_follow_up_with_a_name_stands_alone() -> None:
-    journey = Journey()
-
-    await journey.events("And glucose?", "What happens in diabetes?")
-
-    assert journey.retriever.asked == ["And glucose?"]
-
-
-async def test_a_follow_up_to_a_question_without_names_carries_its_words() -> None:
+async def test_a_follow_up_is_completed_before_it_is_searched() -> None:
     journey = Journey()
 
     await journey.events("And why?", "What rose?")
 
-    assert journey.retriever.asked == ["What rose? And why?"]
+    assert journey.asking.asked[0].search_text == "What rose? And why?"
+    assert journey.asking.asked[0].question.text == "And why?"
 
 
 # Exactly one record of each question.
 
 
-@pytest.mark.parametrize(("selection", "outcome"), [(ANSWERED, "answered"), (REFUSED, "refused")])
-async def test_a_finished_question_is_booked_once_with_its_answer(selection: Selection, outcome: str) -> None:
-    journey = Journey(model=FakeModel(selection=selection))
+@pytest.mark.parametrize(("draft", "outcome"), [(ANSWERED, "answered"), (REFUSED, "refused")])
+async def test_a_finished_question_is_booked_once_with_its_answer(draft: Draft, outcome: str) -> None:
+    journey = Journey(asking=FakeAsking(draft=draft))
 
     answer = await journey.answer()
 
@@ -305,40 +370,27 @@ async def test_a_ledger_that_cannot_be_written_costs_nobody_the_answer() -> None
     assert answer.answered
 
 
-@pytest.mark.parametrize(
-    "journey",
-    [
-        Journey(retriever=FakeRetriever(error=EngineUnavailable("nothing works"))),
-        Journey(model=FakeModel(error=ModelUnavailable("no weights"))),
-    ],
-    ids=["search", "model"],
-)
-async def test_a_failed_question_is_booked_once_and_its_error_comes_through(journey: Journey) -> None:
-    with pytest.raises(OracleError, match=r"nothing works|no weights"):
+async def test_a_failed_question_is_booked_once_with_what_it_cost_and_its_error_comes_through() -> None:
+    journey = Journey(asking=FakeAsking(calls=(CALL,), error=EngineUnavailable("nothing works")))
+
+    with pytest.raises(EngineUnavailable, match="nothing works"):
         await journey.events()
 
     assert journey.ledger.booked == [("failed", None)]
+    assert journey.ledger.calls == [CALL]
 
 
-async def test_a_search_that_takes_too_long_is_given_up_and_booked_as_failed() -> None:
-    journey = Journey(retriever=FakeRetriever(hangs=True), timeout_seconds=0.01)
-
-    with pytest.raises(EngineUnavailable, match=r"longer than 0\.01 seconds"):
-        await journey.events()
-
-    assert journey.ledger.booked == [("failed", None)]
-
-
-async def test_a_question_cancelled_while_searching_is_booked_once_as_stopped() -> None:
-    journey = Journey(retriever=FakeRetriever(hangs=True))
+async def test_a_question_cancelled_while_asking_is_booked_once_as_stopped_with_what_it_cost() -> None:
+    journey = Journey(asking=FakeAsking(calls=(CALL,), hangs=True))
     under_way = asyncio.create_task(journey.events())
-    await journey.retriever.waiting.wait()
+    await journey.asking.waiting.wait()
 
     under_way.cancel()
     with pytest.raises(asyncio.CancelledError):
         await under_way
 
     assert journey.ledger.booked == [("stopped", None)]
+    assert journey.ledger.calls == [CALL]
 
 
 async def test_wherever_a_person_stops_the_question_is_booked_exactly_once() -> None:
@@ -398,9 +450,17 @@ async def test_a_question_cancelled_while_it_is_booked_is_booked_all_the_same() 
             self.begun = asyncio.Event()
             self.done = asyncio.Event()
 
-        async def record(self, question: Question, answer: Answer | None, *, outcome: str, seconds: float) -> None:
+        async def record(
+            self,
+            question: Question,
+            answer: Answer | None,
+            *,
+            outcome: str,
+            seconds: float,
+            calls: Sequence[ModelCall] = (),
+        ) -> None:
             self.begun.set()
-            await super().record(question, answer, outcome=outcome, seconds=seconds)
+            await super().record(question, answer, outcome=outcome, seconds=seconds, calls=calls)
             self.done.set()
 
     ledger = SlowLedger()

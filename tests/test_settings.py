@@ -43,10 +43,20 @@ def test_an_empty_first_name_leaves_the_word_to_its_alias() -> None:
 
 ANOTHER = {
     "ENVIRONMENT": "staging",
-    "LIGHTRAG_INTEGRATION_ENABLED": "false",
     "DATABASE_URL": "sqlite+aiosqlite:////x.db",
     "LOG_LEVEL": "ERROR",
     "LOG_FORMAT": "json",
+    "LIGHTRAG_FORCE_USER_COHORT": "perplexity",
+    "LIGHTRAG_MIN_QUALITY_THRESHOLD": "0.9",
+    "LIGHTRAG_COST_ALERT_THRESHOLD": "0.9",
+    "LIGHTRAG_EXTRACTION": "model",
+    "LIGHTRAG_QUERY_MODE": "naive",
+    "PERPLEXITY_WIRE_FORMAT": "chat_completions",
+    "PERPLEXITY_SEARCH_CONTEXT": "low",
+    "PERPLEXITY_DOMAINS": "hmdb.ca",
+    "OPENAI_BASE_URL": "http://127.0.0.1:1/v1",
+    "PERPLEXITY_BASE_URL": "http://127.0.0.1:1",
+    "CMO_CACHE_URL": "disk://",
 }
 """Values that are no default, for the variables that cannot be 77 or a path or a long text."""
 
@@ -56,6 +66,8 @@ ANOTHER = {
 )
 def test_every_name_of_every_variable_is_read(variable: Variable, name: str) -> None:
     value = "77" if variable.allowed.startswith(("a number", "a whole number")) else "/x" * 20
+    if variable.allowed == "true or false":
+        value = "false" if variable.default == "true" else "true"
     assert load(**{name: ANOTHER.get(variable.names[0], value)}) != load()
 
 

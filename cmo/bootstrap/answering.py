@@ -4,23 +4,54 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import dataclasses
+import hashlib
+import random
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from cmo.bootstrap.parts import graph_of, open_extractor
+from cmo.bootstrap.money import SystemClock, open_budget, open_database
+from cmo.bootstrap.parts import embedder_called, graph_of, made_with, open_extractor
+from cmo.bootstrap.web import open_web_engine
+from cmo.dispatch.asking import Asking
+from cmo.dispatch.breakers import Breakers
+from cmo.dispatch.gateway import Gateway
+from cmo.dispatch.paid import PaidEmbedder, Payments
+from cmo.dispatch.rewriting import BudgetedRewriter
+from cmo.dispatch.router import Router, RoutingPolicy
+from cmo.dispatch.rules_file import read_rules
+from cmo.dispatch.spending import Spending
+from cmo.engines.library import ENGINE as PAPERS
+from cmo.engines.library import PapersEngine
 from cmo.engines.papers import PapersRetriever
-from cmo.errors import LibraryError, ModelUnavailable
+from cmo.errors import ModelUnavailable
+from cmo.interfaces import ChatModel, Clock, Embedder, Engine, Extractor, QuestionRewriter
+from cmo.library.generations import GenerationInfo
 from cmo.library.process import IndexingProcess
 from cmo.library.view import Library
 from cmo.models.extractive import ExtractiveModel
 from cmo.models.minilm import MiniLM
+from cmo.models.question_kind import QuestionKinds
+from cmo.models.rewriting import CarriedNames, ModelRewriter, follows_up, largest_rewrite_prompt
 from cmo.pipeline import QuestionPipeline
-from cmo.settings import Settings
-from cmo.storage.database import Database, migrate
+from cmo.policy.breaker import BreakerRules, BreakerState, QualityRules, Recovery
+from cmo.policy.rules import DEFAULT_RULES, Rule
+from cmo.settings import EngineChoice, Settings
+from cmo.storage.breakers import SqlBreakerStore
+from cmo.storage.budget import SqlBudget
 from cmo.storage.ledger import SqlLedger
+from cmo.storage.response_cache import ResponseCache, key_of
+from cmo.storage.response_stores import store_at
 from cmo.translation.detect import LanguageDetector
 from cmo.translation.glossary import Glossary
+from cmo.values import EngineRequest
+
+REWRITE_SECONDS = 8.0
+"""How long the model may take to complete a follow-up question, before the names in it are carried over instead."""
+REWRITE_SHARE = 0.2
+"""The same as a share of the time for the whole answer, where that is less."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +64,14 @@ class Application:
     embedder: MiniLM
     library: Library
     ledger: SqlLedger
+    budget: SqlBudget
+    breakers: Breakers
+    engines: tuple[Engine, ...]
+
+    @property
+    def engine_names(self) -> tuple[str, ...]:
+        """The engines that are configured, in order of preference."""
+        return tuple(engine.name for engine in self.engines)
 
     async def get_ready(self) -> None:
         """Load what the first question would have to wait for. What fails is left to that question, which tells."""
@@ -49,17 +88,20 @@ async def open_application(settings: Settings) -> AsyncIterator[Application]:
         OracleError: a part cannot be opened; the message says which and what to do.
     """
     async with AsyncExitStack() as stack:
-        _make_storage(settings)
+        policy = await asyncio.to_thread(_routing_policy, settings)
+        clock = SystemClock()
         extractor = await asyncio.to_thread(open_extractor, settings)
         embedder = MiniLM(settings.cache_dir)
         stack.callback(embedder.close)
-        await migrate(settings.database)
-        database = Database(settings.database)
-        stack.push_async_callback(database.close)
+        database = await open_database(settings, stack)
         ledger = SqlLedger(database)
+        budget = open_budget(settings, database, clock, stack)
+        spending = Spending(budget)
+        served = await _served(settings, stack, spending, ledger, clock)
+        embedders = (embedder, *served.embedders)
         retriever = PapersRetriever(
             storage=settings.storage_dir,
-            make_graph=(lambda info: graph_of(info, embedder, extractor, writable=False))
+            make_graph=(lambda info: graph_of(info, _embedder_of(info, embedders), extractor, writable=False))
             if settings.lightrag_enabled
             else None,
             extractor=extractor,
@@ -71,14 +113,39 @@ async def open_application(settings: Settings) -> AsyncIterator[Application]:
             process=IndexingProcess.for_folders(papers=settings.papers_dir, storage=settings.storage_dir),
         )
         stack.push_async_callback(library.close)
-        pipeline = QuestionPipeline(
-            retriever=retriever,
-            model=ExtractiveModel(embedder),
-            extractor=extractor,
-            detector=await asyncio.to_thread(LanguageDetector),
-            translator=Glossary(),
-            ledger=ledger,
+        papers = PapersEngine(
+            search=retriever,
+            reader=ExtractiveModel(embedder),
+            writer=served.chat,
             top_k=settings.top_k,
+            new_mark=lambda: secrets.token_hex(8),
+        )
+        web = open_web_engine(settings, stack, clock)
+        engines: tuple[Engine, ...] = (papers, web) if web is not None else (papers,)
+        breakers = Breakers(
+            [engine.name for engine in engines],
+            rules=_breaker_rules(settings),
+            quality=QualityRules(threshold=settings.least_quality, recovery=_recovery(settings)),
+            store=SqlBreakerStore(database),
+            clock=clock,
+            jitter=random.random,
+        )
+        await breakers.load()
+        stack.push_async_callback(breakers.close)
+        gateway = Gateway(engines, breakers=breakers, spending=spending)
+        pipeline = QuestionPipeline(
+            detector=await asyncio.to_thread(LanguageDetector),
+            rewriter=_rewriter(served.chat, extractor, spending, settings.answer_timeout_seconds),
+            translator=Glossary(),
+            classifier=QuestionKinds(embedder, clock),
+            router=Router(engines=engines, health=breakers, purse=budget, policy=policy, coverage=papers.coverage),
+            asking=Asking(
+                gateway=gateway,
+                cache=await _open_cache(settings, stack, clock),
+                key_of=_keys(engines),
+            ),
+            ledger=ledger,
+            mode=settings.query_mode.value,
             timeout_seconds=settings.answer_timeout_seconds,
         )
         yield Application(
@@ -88,14 +155,113 @@ async def open_application(settings: Settings) -> AsyncIterator[Application]:
             embedder=embedder,
             library=library,
             ledger=ledger,
+            budget=budget,
+            breakers=breakers,
+            engines=engines,
         )
 
 
-def _make_storage(settings: Settings) -> None:
-    try:
-        settings.storage_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError as error:
-        raise LibraryError(
-            f"The index folder {settings.storage_dir} cannot be created ({error.strerror}): "
-            "choose a folder that can be written."
-        ) from error
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Served:
+    """The models of a server; none when there is no server."""
+
+    chat: ChatModel | None = None
+    embedders: tuple[Embedder, ...] = ()
+
+
+async def _served(
+    settings: Settings, stack: AsyncExitStack, spending: Spending, ledger: SqlLedger, clock: Clock
+) -> _Served:
+    if not settings.has_model:
+        return _Served()
+    # A second of importing and 57 MB, which only those pay for who have a server.
+    from cmo.bootstrap.models import chat_of, embedder_of, open_server
+
+    server = await open_server(settings, stack)
+    payments = Payments(spending, ledger, clock, at_home=server.at_home)
+    embedder = embedder_of(server, settings, payments.book) if settings.embeds_on_server else None
+    return _Served(
+        chat=chat_of(server, settings), embedders=(PaidEmbedder(embedder, payments),) if embedder is not None else ()
+    )
+
+
+def _routing_policy(settings: Settings) -> RoutingPolicy:
+    rules: tuple[Rule, ...] = DEFAULT_RULES
+    if settings.routing_rules is not None:
+        rules = read_rules(settings.routing_rules, engines=[choice.value for choice in EngineChoice])
+    policy = RoutingPolicy(
+        integration_enabled=settings.lightrag_enabled,
+        emergency_stopped=frozenset({PAPERS}) if settings.emergency_stop else frozenset(),
+        forced=settings.forced_engine.value if settings.forced_engine else None,
+        fallback_allowed=settings.fallback,
+        salt=settings.hash_salt,
+        rollout_percentage=settings.rollout,
+        conditional_routing=settings.conditional_routing,
+        rules=rules,
+        configuration="",
+    )
+    return dataclasses.replace(policy, configuration=hashlib.sha256(repr(policy).encode()).hexdigest()[:8])
+
+
+def _embedder_of(info: GenerationInfo, embedders: Sequence[Embedder]) -> Embedder:
+    """The embedder an index was made with: another one would search it and find nothing."""
+    recipe = made_with(info)
+    return embedder_called(recipe.embedder, embedders) if recipe is not None else embedders[0]
+
+
+def _breaker_rules(settings: Settings) -> BreakerRules:
+    return BreakerRules(
+        consecutive_failures=settings.failures_before_rest,
+        slow_call_seconds=settings.slow_call_seconds,
+        recovery=_recovery(settings),
+        initial=BreakerState.CLOSED if settings.circuit_breaker else BreakerState.METRICS_ONLY,
+    )
+
+
+def _recovery(settings: Settings) -> Recovery:
+    return Recovery(
+        recovery_seconds=settings.breaker_recovery_seconds, probe_wait_seconds=2 * settings.answer_timeout_seconds
+    )
+
+
+def _rewriter(
+    chat: ChatModel | None, extractor: Extractor, spending: Spending, answer_seconds: float
+) -> QuestionRewriter:
+    names = CarriedNames(extractor)
+    if chat is None:
+        return names
+    return BudgetedRewriter(
+        ModelRewriter(chat, otherwise=names, seconds=min(REWRITE_SECONDS, REWRITE_SHARE * answer_seconds)),
+        otherwise=names,
+        needs_model=lambda question: bool(question.history) and follows_up(question.text),
+        ceiling_usd=chat.ceiling_usd(largest_rewrite_prompt()),
+        spending=spending,
+    )
+
+
+async def _open_cache(settings: Settings, stack: AsyncExitStack, clock: SystemClock) -> ResponseCache | None:
+    if not settings.response_cache:
+        return None
+    store = store_at(settings.cache_url, folder=settings.storage_dir, entries=settings.cache_entries, clock=clock)
+    cache = ResponseCache(store, seconds=settings.cache_seconds, clock=clock)
+    await cache.open()
+    stack.push_async_callback(cache.close)
+    return cache
+
+
+def _keys(engines: Sequence[Engine]) -> Callable[[str, EngineRequest], Awaitable[str]]:
+    """What names an engine's answer to a request."""
+    by_name = {engine.name: engine for engine in engines}
+
+    async def key(name: str, request: EngineRequest) -> str:
+        return key_of(
+            request.question.standalone,
+            engine=name,
+            mode=request.mode,
+            language=request.question.language,
+            index_version=await by_name[name].version(),
+            model="",
+            options=tuple(name for name, chosen in (("free", request.free), ("fresh", request.fresh)) if chosen),
+        )
+
+    return key

@@ -20,8 +20,11 @@ from cmo import __version__
 COMMANDS = MappingProxyType(
     {
         "index": "Bring the index up to date with the papers folder.",
-        "ask": "Answer a question from the papers, each sentence with its page.",
+        "ask": "Answer a question from the papers or the web, each sentence with its source.",
+        "route": "Explain which engine a question would go to, rule by rule.",
         "retrieve": "Show the passages that fit a question best.",
+        "status": "Show engines, circuit breakers and budgets as they stand now.",
+        "costs": "Show what was spent, and what may still be.",
         "doctor": "Check what is configured, what works, and what to do.",
     }
 )

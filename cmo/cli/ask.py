@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import uuid
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import typer
@@ -13,10 +14,12 @@ from cmo.citations import bibliography
 from cmo.cli.batch import run_batch
 from cmo.cli.options import (
     BatchOption,
+    EngineOption,
     JsonOption,
     PapersOption,
     QuestionArgument,
     StorageOption,
+    UserOption,
     one_question,
     settings_for,
 )
@@ -29,11 +32,13 @@ from cmo.values import Answer, Citation, Finished, Question
 def ask(
     question: QuestionArgument = None,
     batch: BatchOption = False,
+    engine: EngineOption = None,
+    user: UserOption = "cli",
     papers: PapersOption = None,
     storage: StorageOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Answer a question from the papers, each sentence with its page.
+    """Answer a question from the papers or the web, each sentence with its source.
 
     Exit code 1 when nothing could be searched; that the papers do not answer is no failure.
     """
@@ -42,35 +47,46 @@ def ask(
         errors_as_sentences(as_json=as_json or batch),
         open_session(settings_for(papers=papers, storage=storage)) as session,
     ):
-        went_well = _ask_batch(session) if text is None else _ask_one(session, text, as_json=as_json)
+        asker = _Asker(user=user, choice=engine.value if engine else None)
+        went_well = _ask_batch(session, asker) if text is None else _ask_one(session, asker, text, as_json=as_json)
     if not went_well:
         raise typer.Exit(1)
 
 
-def _ask_batch(session: Session) -> bool:
-    return run_batch(sys.stdin.buffer, lambda text: answer_as_json(session.run(_answer(session.application, text))))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asker:
+    """Who asks, and the engine they chose."""
+
+    user: str
+    choice: str | None
+
+    def question(self, text: str) -> Question:
+        return Question(
+            text=text,
+            user_id=self.user,
+            thread_id=f"cli-{uuid.uuid4().hex}",
+            asked_at=datetime.now(UTC),
+            choice=self.choice,
+        )
 
 
-def _ask_one(session: Session, text: str, *, as_json: bool) -> bool:
-    answer = session.run(_answer(session.application, text))
+def _ask_batch(session: Session, asker: _Asker) -> bool:
+    return run_batch(
+        sys.stdin.buffer,
+        lambda text: answer_as_json(session.run(_answer(session.application, asker.question(text)))),
+    )
+
+
+def _ask_one(session: Session, asker: _Asker, text: str, *, as_json: bool) -> bool:
+    answer = session.run(_answer(session.application, asker.question(text)))
     if as_json:
         print_json(answer_as_json(answer))
     else:
         _print(answer)
-    return _searched(answer)
+    return True
 
 
-def _searched(answer: Answer) -> bool:
-    return bool(answer.generation)
-
-
-async def _answer(application: Application, text: str) -> Answer:
-    question = Question(
-        text=text,
-        user_id="cli",
-        thread_id=f"cli-{uuid.uuid4().hex}",
-        asked_at=datetime.now(UTC),
-    )
+async def _answer(application: Application, question: Question) -> Answer:
     answer = None
     async for event in application.pipeline.ask(question):
         if isinstance(event, Finished):
@@ -93,6 +109,11 @@ def answer_as_json(answer: Answer) -> dict[str, object]:
         "cost_usd": answer.cost_usd,
         "seconds": round(answer.seconds, 4),
         "notice": answer.notice,
+        "written": answer.written,
+        "tokens_in": answer.tokens_in,
+        "tokens_out": answer.tokens_out,
+        "cached_seconds": None if answer.cached_seconds is None else round(answer.cached_seconds, 1),
+        "dropped_markers": answer.dropped_markers,
     }
 
 
@@ -101,9 +122,10 @@ def _citation_as_json(citation: Citation) -> dict[str, object]:
         "number": citation.number,
         "document": citation.document,
         "title": citation.title,
-        "page": citation.page,
+        "page": citation.page or None,
         "quote": citation.quote,
         "url": citation.url,
+        "date": citation.date,
     }
 
 
@@ -111,13 +133,14 @@ def _print(answer: Answer) -> None:
     say(answer.text)
     say("")
     for citation, line in zip(answer.citations, bibliography(answer.citations), strict=True):
-        say(f"{line} ({citation.document})")
+        say(f"{line} ({citation.document})" if citation.page else line)
         if not answer.answered:
             say(f"    {citation.quote}", style="dim")
     if answer.notice:
         say(answer.notice, style="yellow")
+    age = f" · answered {answer.cached_seconds:.0f} s before" if answer.cached_seconds is not None else ""
     say(
-        f"{answer.engine} · {answer.model} · {answer.seconds:.1f} s · ${answer.cost_usd:.4f} · "
+        f"{answer.engine} ({answer.reason}) · {answer.model} · {answer.seconds:.1f} s · ${answer.cost_usd:.4f}{age} · "
         "for research, not for diagnosis",
         style="dim",
     )

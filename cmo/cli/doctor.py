@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from cmo.cli import index_checks, machine_checks
+from cmo.cli import index_checks, machine_checks, service_checks
 from cmo.cli.checks import Check, Look, Status, examine
 from cmo.cli.options import JsonOption, PapersOption, StorageOption, settings_for
 from cmo.cli.output import fail, out, print_json, printable, say
@@ -31,6 +31,9 @@ LOOKS: tuple[tuple[str, Look], ...] = (
     ("recipe", index_checks.recipe),
     ("changes", index_checks.changes),
     ("ledger", index_checks.ledger),
+    ("budget", service_checks.budget),
+    ("model server", service_checks.model_server),
+    ("web engine", service_checks.web_engine),
     ("test search", index_checks.search),
 )
 """Every check by its name, in the order in which one thing needs the other."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from cmo.bootstrap.indexing import open_indexer
+from cmo.bootstrap.indexing import IndexCost, cost_of_new_index, open_indexer
 from cmo.cli.options import JsonOption, PapersOption, StorageOption, settings_for
 from cmo.cli.output import complain, err, fail, out, print_json, printable, say
 from cmo.errors import LibraryError, OracleError
@@ -30,6 +31,7 @@ def index(
     progress: Annotated[
         bool, typer.Option("--progress", help="With --json: a line of progress per step before the report.")
     ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Go on when a new index costs money, without asking.")] = False,
 ) -> None:
     """Bring the index up to date with the papers folder.
 
@@ -40,6 +42,8 @@ def index(
     try:
         settings = settings_for(papers=papers, storage=storage)
         _require_folder(settings.papers_dir)
+        if not yes:
+            _require_consent(asyncio.run(cost_of_new_index(settings)), may_ask=not as_json)
         report = asyncio.run(_index(settings, as_json=as_json, progress=progress))
     except OracleError as error:
         fail(str(error), as_json=as_json)
@@ -58,6 +62,12 @@ def _require_folder(papers: Path) -> None:
         raise LibraryError(
             f"The papers folder {papers} is not there. Make it and put papers into it, or name another with --papers."
         )
+
+
+def _require_consent(cost: IndexCost | None, *, may_ask: bool) -> None:
+    if cost is None or (may_ask and sys.stdin.isatty() and typer.confirm(f"{cost.words} Go on?")):
+        return
+    raise LibraryError(f"{cost.words} Run `cmo index --yes`, or press Index papers in the chat, to go on.")
 
 
 async def _index(settings: Settings, *, as_json: bool, progress: bool) -> IndexReport:

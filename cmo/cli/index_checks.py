@@ -8,7 +8,8 @@ from contextlib import closing
 from pathlib import Path
 
 from cmo.bootstrap.answering import open_application
-from cmo.bootstrap.parts import graph_of, open_extractor, recipe_of
+from cmo.bootstrap.indexing import wanted_recipe
+from cmo.bootstrap.parts import graph_of, open_extractor
 from cmo.cli.checks import Finding, Status
 from cmo.errors import IndexDamaged, OracleError, WriterLocked
 from cmo.library.changes import compare
@@ -103,11 +104,10 @@ async def recipe(settings: Settings) -> Finding:
     info = current(settings.storage_dir)
     if info is None:
         return Finding(Status.OK, "There is no index to compare with.")
-    extractor = await asyncio.to_thread(open_extractor, settings)
-    wanted = recipe_of(MiniLM(settings.cache_dir), extractor)
+    wanted = await wanted_recipe(settings)
     changed = await asyncio.to_thread(_changed_steps, info, wanted)
     if changed:
-        detail = f"The index was made with another {', '.join(changed)} than this version has."
+        detail = f"The index was made with another {', '.join(changed)} than this version has or the settings name."
         return Finding(Status.WARNING, detail, "Run `cmo index` to rebuild it; the old one answers meanwhile.")
     return Finding(Status.OK, f"The index is what this version makes ({wanted.fingerprint[:8]}).")
 

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from cmo.errors import SettingsError
-from cmo.logs import configure_logging
-from cmo.settings import Settings, load_settings
+from cmo.logs import LogLevel, configure_logging
+from cmo.settings import EngineChoice, Settings, load_settings
 
 PapersOption = Annotated[
     Path | None,
@@ -27,6 +27,15 @@ BatchOption = Annotated[
 ]
 
 
+EngineOption = Annotated[
+    EngineChoice | None,
+    typer.Option("--engine", help="The engine to ask.", show_default="the router decides"),
+]
+UserOption = Annotated[
+    str, typer.Option("--user", metavar="ID", help="Whose question it is: for rollouts and budgets per person.")
+]
+
+
 def settings_for(*, papers: Path | None, storage: Path | None) -> Settings:
     """The settings with the command's folders in place of the configured ones; logging is set up by them.
 
@@ -34,8 +43,13 @@ def settings_for(*, papers: Path | None, storage: Path | None) -> Settings:
         SettingsError: a setting is wrong, or the log file cannot be written.
     """
     given = {"papers_dir": papers, "storage_dir": storage}
-    folders = {name: folder.expanduser().absolute() for name, folder in given.items() if folder is not None}
-    settings = load_settings().model_copy(update=folders)
+    updates: dict[str, object] = {
+        name: folder.expanduser().absolute() for name, folder in given.items() if folder is not None
+    }
+    settings = load_settings()
+    if "log_level" not in settings.model_fields_set:
+        updates["log_level"] = LogLevel.WARNING  # the events of one question would stand in the middle of its answer
+    settings = settings.model_copy(update=updates)
     try:
         configure_logging(settings)
     except OSError as error:

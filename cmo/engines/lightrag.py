@@ -8,6 +8,7 @@ deletion rebuilds every shared entity from all passages that name it, which grow
 from __future__ import annotations
 
 import asyncio
+import re
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ import numpy as np
 from cmo.engines.lightrag_extraction import CharacterTokenizer, Fence, extraction_model, no_model
 from cmo.engines.lightrag_runtime import STORAGES, Lightrag, LoopThread, load_lightrag
 from cmo.errors import EngineUnavailable, IndexDamaged, LibraryError, OracleError
-from cmo.interfaces import Embedder, Extractor, Vectors
+from cmo.interfaces import Embedder, GraphExtractor, Vectors
 from cmo.storage.graph_rows import LINKS_SHOWN
 from cmo.storage.graph_tables import (
     SCHEMA,
@@ -28,7 +29,7 @@ from cmo.storage.graph_tables import (
     forget_document,
     incomplete_documents,
 )
-from cmo.values import Document, Keywords, Passage
+from cmo.values import Document, Extraction, Keywords, Passage
 
 T = TypeVar("T")
 
@@ -50,6 +51,9 @@ _CONTEXT_CHARACTERS = 40_000
 _NO_LIMIT = 10_000_000
 _QUEUE = 4
 
+_OWN_WORDS = re.compile(r"^.*\[(?:LLM|Embedding) func\] ")
+"""What LightRAG puts before the message of a model's error."""
+
 _CANARY = "```\nPlasma glucose and lactate were higher in type 2 diabetes.\n```"
 
 
@@ -61,7 +65,7 @@ class GraphIndex:
     """
 
     def __init__(
-        self, database: Path, *, generation: str, embedder: Embedder, extractor: Extractor, writable: bool
+        self, database: Path, *, generation: str, embedder: Embedder, extractor: GraphExtractor, writable: bool
     ) -> None:
         self._engine = _Engine(database, generation, embedder, extractor, writable=writable)
         self._thread: LoopThread | None = None
@@ -178,7 +182,7 @@ class _Engine:
     _turn: asyncio.Lock
 
     def __init__(
-        self, database: Path, generation: str, embedder: Embedder, extractor: Extractor, *, writable: bool
+        self, database: Path, generation: str, embedder: Embedder, extractor: GraphExtractor, *, writable: bool
     ) -> None:
         self._database = database
         self._generation = generation
@@ -247,11 +251,20 @@ class _Engine:
 
     async def canary(self) -> None:
         normalized = self._lightrag.normalize_entity_name
-        wanted = {normalized(entity.name) for entity in self._extractor.extract(_CANARY).entities}
         chunk = {"content": _CANARY, "tokens": len(_CANARY), "full_doc_id": "canary", "chunk_order_index": 0}
-        [(nodes, _)] = await self._lightrag.extract_entities({"canary": chunk}, self._rag._build_global_config())
+        watched = _Watched(self._extractor)
+        config = self._rag._build_global_config()
+        model = extraction_model(watched, Fence.of_template(self._lightrag.extraction_prompt))
+        config["role_llm_funcs"] = {**config["role_llm_funcs"], "extract": model}
+        try:
+            [(nodes, _)] = await self._lightrag.extract_entities({"canary": chunk}, config)
+        except OracleError as error:
+            # LightRAG raises a copy, with words of its own before the message.
+            raise watched.error or error from error
+        # A model may find other things each time; whatever it found has to arrive.
+        wanted = {normalized(entity.name) for entity in watched.found.entities}
         if not wanted or nodes.keys() != wanted:
-            found = f"{sorted(nodes)} instead of {sorted(wanted)}"
+            found = f"{sorted(nodes)} instead of {sorted(wanted)}" if wanted else "nothing"
             raise EngineUnavailable(f"LightRAG found {found} in a test sentence: install the pinned version.")
 
     def _check_identity(self) -> None:
@@ -304,7 +317,7 @@ class _Engine:
         if record is None:
             return "it was refused"
         if record["status"] != "processed":
-            return str(record.get("error_msg") or f"it stays {record['status']}")
+            return _OWN_WORDS.sub("", str(record.get("error_msg") or f"it stays {record['status']}"))
         if len(record["chunks_list"]) != len(passages):
             return f"{len(record['chunks_list'])} of {len(passages)} passages arrived"
         return None
@@ -319,6 +332,24 @@ class _Engine:
         drop_duplicate_rows(self._tables)
 
 
+class _Watched:
+    """An extractor whose last result or error is kept."""
+
+    def __init__(self, extractor: GraphExtractor) -> None:
+        self._extractor = extractor
+        self.fingerprint = extractor.fingerprint
+        self.found = Extraction(entities=(), relations=())
+        self.error: OracleError | None = None
+
+    async def extract(self, text: str) -> Extraction:
+        try:
+            self.found = await self._extractor.extract(text)
+        except OracleError as error:
+            self.error = error
+            raise
+        return self.found
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Embedding:
     """A way to embed texts, and what is to be known of it."""
@@ -329,7 +360,7 @@ class Embedding:
 
 
 def lightrag_arguments(
-    lightrag: Lightrag, embedding: Embedding, extractor: Extractor, passages: Mapping[str, Sequence[Passage]]
+    lightrag: Lightrag, embedding: Embedding, extractor: GraphExtractor, passages: Mapping[str, Sequence[Passage]]
 ) -> dict[str, Any]:
     """Every parameter of LightRAG but its storages and where they are: it would read the others from the environment.
 
@@ -339,7 +370,11 @@ def lightrag_arguments(
     fence = Fence.of_template(lightrag.extraction_prompt)
     none = {"func": no_model, "kwargs": {}, "max_async": 1, "timeout": STEP_TIMEOUT_SECONDS, "metadata": {}}
     # The model's name is a part of the key of cached extractions: another extractor's are never taken.
-    extract = none | {"func": extraction_model(extractor, fence), "metadata": {"model": model}}
+    extract = none | {
+        "func": extraction_model(extractor, fence),
+        "max_async": _QUEUE,
+        "metadata": {"model": model},
+    }
     return {
         **_FIXED_ARGUMENTS,
         "tokenizer": lightrag.Tokenizer("characters", CharacterTokenizer()),

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from cmo.errors import LibraryError
-from cmo.interfaces import Extractor
+from cmo.interfaces import GraphExtractor
 from cmo.values import Entity, Extraction, Relation
 
 LanguageModelCall: TypeAlias = Callable[..., Awaitable[str]]
@@ -71,13 +71,13 @@ class CharacterTokenizer:
         return "".join(map(chr, tokens))
 
 
-def extraction_model(extractor: Extractor, fence: Fence) -> LanguageModelCall:
+def extraction_model(extractor: GraphExtractor, fence: Fence) -> LanguageModelCall:
     """What LightRAG calls as its extraction model."""
 
     # A function and no method: LightRAG copies its configuration deeply, and a bound method would be copied with all
     # it is bound to.
     async def extract(prompt: str, **_: object) -> str:
-        return extraction_json(extractor.extract(fence.text_in(prompt)))
+        return extraction_json(await extractor.extract(fence.text_in(prompt)))
 
     return extract
 

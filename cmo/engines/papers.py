@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from cmo.errors import EngineUnavailable, LibraryError, OracleError
+from cmo.errors import EngineUnavailable, LibraryError, ModelUnavailable, OracleError
 from cmo.interfaces import Extractor
 from cmo.library.generations import GenerationInfo, current
 from cmo.logs import fields
@@ -36,9 +36,11 @@ quality; with these three 10 finds as much or more (benchmarks/retrieval.py).
 """
 DEPTH = 60
 """How many passages each search contributes at least."""
-GRAPH_MODES = ("mix", "naive")
-"""The ways LightRAG is searched for one question, a ranking each."""
+MIX = "mix"
+GRAPH_MODES = (MIX, "naive")
+"""The ways LightRAG is searched for one question in its mode `mix`, a ranking each; every other mode goes alone."""
 
+UNREADABLE = "unreadable"
 NOT_INDEXED = "No paper is indexed yet."
 GRAPH_FAILED = "The knowledge graph could not be searched, so this comes from full-text search alone."
 TEXT_FAILED = "Full-text search failed, so this comes from the knowledge graph alone."
@@ -81,6 +83,14 @@ class _Generation:
     retired: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _ByGraph:
+    """What the graph found, a ranking for each way of searching it; `failure` tells a person that it failed."""
+
+    rankings: Sequence[Sequence[str]] = ()
+    failure: str | None = None
+
+
 class PapersRetriever:
     """Searches the serving generation. A Retriever; asked concurrently. Close it at the end."""
 
@@ -94,8 +104,10 @@ class PapersRetriever:
         self._opening = asyncio.Lock()
         self._serving: _Generation | None = None
 
-    async def retrieve(self, question: str, *, top_k: int) -> Retrieval:
+    async def retrieve(self, question: str, *, top_k: int, mode: str = MIX) -> Retrieval:
         """At most `top_k` passages, best first, all of one generation. An unindexed library gives none and says so.
+
+        `mode` is how the graph is searched, one of LightRAG's; the text is searched besides in all of them.
 
         Raises:
             EngineUnavailable: neither search worked.
@@ -105,7 +117,9 @@ class PapersRetriever:
             async with self._generation() as generation:
                 if generation is None:
                     return Retrieval(passages=(), generation="", seconds=0.0, degraded=NOT_INDEXED)
-                passages, degraded = await self._search(generation, question, top_k)
+                passages, degraded = await self._search(
+                    generation, question, top_k, GRAPH_MODES if mode == MIX else (mode,)
+                )
         except LibraryError as error:
             raise EngineUnavailable(f"{error} {NOTHING_WORKED}") from error
         return Retrieval(
@@ -114,6 +128,16 @@ class PapersRetriever:
             seconds=time.perf_counter() - started,
             degraded=degraded,
         )
+
+    async def version(self) -> str:
+        """Names the state of the index; "" when there is nothing to find. One that cannot be read is not nothing."""
+        try:
+            async with self._generation() as generation:
+                if generation is None or await asyncio.to_thread(generation.manifest.is_empty):
+                    return ""
+                return f"{generation.info.name}.{await asyncio.to_thread(generation.manifest.revision)}"
+        except LibraryError:
+            return UNREADABLE
 
     async def get_ready(self) -> None:
         """Load what the first question would have to wait for. What fails is left to that question, which tells."""
@@ -132,13 +156,13 @@ class PapersRetriever:
             await _close(serving)
 
     async def _search(
-        self, generation: _Generation, question: str, top_k: int
+        self, generation: _Generation, question: str, top_k: int, modes: Sequence[str]
     ) -> tuple[tuple[ScoredPassage, ...], str | None]:
         depth = max(DEPTH, top_k)
         by_graph, by_text = await asyncio.gather(
-            self._by_graph(generation, question, depth), self._by_text(generation, question, depth)
+            self._by_graph(generation, question, depth, modes), self._by_text(generation, question, depth)
         )
-        rankings = [*(by_graph or ()), *([by_text] if by_text is not None else [])]
+        rankings = [*by_graph.rankings, *([by_text] if by_text is not None else [])]
         if not rankings:
             raise EngineUnavailable(NOTHING_WORKED)
         scores = fuse(rankings)
@@ -148,20 +172,23 @@ class PapersRetriever:
             ScoredPassage(passage=passage, document=document, score=scores[passage.chunk_id])
             for passage, document in found[:top_k]
         )
-        return passages, _missing(by_graph, by_text)
+        return passages, by_graph.failure or (TEXT_FAILED if by_text is None else None)
 
-    async def _by_graph(self, generation: _Generation, question: str, depth: int) -> Sequence[Sequence[str]] | None:
-        """One ranking for each of GRAPH_MODES, none when there is no graph; None when it failed."""
+    async def _by_graph(self, generation: _Generation, question: str, depth: int, modes: Sequence[str]) -> _ByGraph:
+        """One ranking for each mode, none when there is no graph."""
         if self._make_graph is None:
-            return ()
+            return _ByGraph()
         keywords = await asyncio.to_thread(self._extractor.keywords, question)
         try:
             graph = await self._graph(generation, self._make_graph)
-            rankings = [await graph.retrieve(question, keywords, top_k=depth, mode=mode) for mode in GRAPH_MODES]
+            rankings = [await graph.retrieve(question, keywords, top_k=depth, mode=mode) for mode in modes]
+        except ModelUnavailable as error:
+            _log.warning("graph_search_failed", extra=fields(generation=generation.info.name, reason=str(error)))
+            return _ByGraph(failure=f"{GRAPH_FAILED} {error}")
         except OracleError:
             _log.exception("graph_search_failed", extra=fields(generation=generation.info.name))
-            return None
-        return [[chunk_id for chunk_id, _ in ranking] for ranking in rankings]
+            return _ByGraph(failure=GRAPH_FAILED)
+        return _ByGraph(rankings=[[chunk_id for chunk_id, _ in ranking] for ranking in rankings])
 
     async def _by_text(self, generation: _Generation, question: str, depth: int) -> Sequence[str] | None:
         words = [*search_words(question), *await asyncio.to_thread(self._extractor.synonyms, question)]
@@ -221,13 +248,6 @@ def fuse(rankings: Sequence[Sequence[str]], *, offset: int = RANK_OFFSET) -> Map
         for rank, chunk_id in enumerate(ranking, start=1):
             scores[chunk_id] = scores.get(chunk_id, 0.0) + 1 / (offset + rank)
     return dict(sorted(scores.items(), key=lambda item: (-item[1], item[0])))
-
-
-def _missing(by_graph: object | None, by_text: object | None) -> str | None:
-    """What the person should know when one of the two searches failed."""
-    if by_graph is None:
-        return GRAPH_FAILED
-    return TEXT_FAILED if by_text is None else None
 
 
 async def _close(generation: _Generation) -> None:

@@ -59,14 +59,15 @@ class IndexingProcess:
         """Why the last run failed, as a sentence for a person; None when it did not, or was cancelled."""
         return self._error
 
-    async def start(self) -> None:
-        """Start a run; nothing happens when one is under way."""
+    async def start(self, *, paid: bool = False) -> None:
+        """Start a run; nothing happens when one is under way. `paid` allows a new index that costs money."""
         if self._under_way():
             return
+        arguments = (*self._arguments, "--yes") if paid else self._arguments
         self._error = None
         self._cancelled = False
         self._progress = IndexProgress(files_done=0, files_total=0, pages=0, passages=0, seconds_left=None)
-        self._task = asyncio.create_task(self._run())
+        self._task = asyncio.create_task(self._run(arguments))
 
     async def wait(self) -> None:
         """Wait for the run under way, if any."""
@@ -96,10 +97,10 @@ class IndexingProcess:
             with contextlib.suppress(ProcessLookupError):
                 self._process.send_signal(wanted)
 
-    async def _run(self) -> None:
+    async def _run(self, arguments: Sequence[str]) -> None:
         try:
             self._process = await asyncio.create_subprocess_exec(
-                *self._arguments,
+                *arguments,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,

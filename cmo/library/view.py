@@ -45,9 +45,12 @@ class Library:
             failure=self._process.error,
         )
 
-    async def start_indexing(self) -> None:
-        """Start an indexing run in a process of its own; nothing happens when one is under way."""
-        await self._process.start()
+    async def start_indexing(self, *, paid: bool = False) -> None:
+        """Start an indexing run in a process of its own; nothing happens when one is under way.
+
+        Unless `paid` allows it, a run that would have to make a new index for money ends by saying so.
+        """
+        await self._process.start(paid=paid)
 
     async def cancel_indexing(self) -> None:
         """Stop the run under way after its current step."""

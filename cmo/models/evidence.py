@@ -170,7 +170,7 @@ def prepare(text: str, spans: Sequence[tuple[int, int]], embedded: Sequence[Toke
     tokens = np.concatenate(vectors) if vectors else np.zeros((0, 1), dtype=np.float32)
     return PreparedPassage(
         tokens=tokens.astype(np.float16),
-        meaning=_meaning(tokens),
+        meaning=mean_direction(tokens),
         owners=_owners(begins, sentences),
         spans=sentences,
         sentence_stems=tuple(stems(text[start:end]) for start, end in sentences),
@@ -189,7 +189,7 @@ def read(
     """Every passage compared with the question, word by word."""
     words = content_words(question)
     pieces = _pieces(words, question_tokens)
-    meaning = _meaning(np.asarray(question_tokens.vectors))
+    meaning = mean_direction(np.asarray(question_tokens.vectors))
     weights = _weights_by_paper(words, passages, [passage.stems for passage in prepared], rules)
     return [
         _reading(words, pieces, meaning, found, passage, weights[found.document.doc_id], rules)
@@ -326,7 +326,7 @@ def _reading(
     )
 
 
-def _meaning(tokens: Floats) -> Floats:
+def mean_direction(tokens: Floats) -> Floats:
     """The mean of token vectors as a unit row: what the text is about as a whole."""
     mean = tokens.mean(axis=0) if len(tokens) else np.zeros(tokens.shape[1:], dtype=np.float32)
     return np.asarray(mean / max(float(np.linalg.norm(mean)), 1e-9), dtype=np.float32)

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import Protocol
 
+import numpy as np
+
 from cmo.interfaces import TokenVectors
 from cmo.models.answerability import judge
 from cmo.models.evidence import (
@@ -19,6 +21,7 @@ from cmo.models.evidence import (
     best_sentences,
     candidates,
     leans_back,
+    mean_direction,
     paper_scores,
     prepare,
     rank_pages,
@@ -76,6 +79,19 @@ class ExtractiveModel:
             (question_tokens,) = await self._embedder.embed_tokens([question])
             prepared = await self.prepared(chosen)
             return await asyncio.to_thread(_select, question, question_tokens, passages, chosen, prepared)
+
+    async def coverage(self, question: str, passages: Sequence[ScoredPassage]) -> float:
+        """The cosine, -1 to 1, of the question with the passage most like it; 0 without passages.
+
+        Raises:
+            ModelUnavailable: the embedding model cannot be loaded.
+        """
+        chosen = candidates(passages)
+        async with self._turns:
+            (question_tokens,) = await self._embedder.embed_tokens([question])
+            prepared = await self.prepared(chosen)
+        wanted = mean_direction(np.asarray(question_tokens.vectors))
+        return max((float(wanted @ passage.meaning) for passage in prepared), default=0.0)
 
     async def prepared(self, passages: Sequence[ScoredPassage]) -> list[PreparedPassage]:
         """The passages made ready, embedding only those not kept from an earlier question."""

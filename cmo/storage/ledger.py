@@ -1,43 +1,27 @@
-"""The ledger: one row for each question asked, with what it took. Never its text, nor the answer's."""
+"""The ledger: a row for each question asked and each call to a model, with what it took. Never a text of either."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from functools import partial
+from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import OperationalError
 
-from cmo.errors import StorageUnavailable
-from cmo.storage.database import Database
-from cmo.values import Answer, Question
+from cmo.policy.budget import MICRODOLLARS, microdollars
+from cmo.storage.columns import UtcTime
+from cmo.storage.database import Database, as_unavailable
+from cmo.values import Answer, Decision, ModelCall, Question, RoutingCheck
 
-MICRODOLLARS = 1_000_000
-"""Money is stored in whole millionths of a dollar, so that sums are exact."""
+_metadata = sa.MetaData()
 
-
-class _UtcTime(sa.TypeDecorator[datetime]):
-    """An aware time, stored in UTC; SQLite itself knows no time zones."""
-
-    impl = sa.DateTime
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError("a time without a time zone cannot be recorded")
-        return value.astimezone(UTC).replace(tzinfo=None)
-
-    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
-        return None if value is None else value.replace(tzinfo=UTC)
-
-
-_questions = sa.Table(
+QUESTIONS = sa.Table(
     "questions",
-    sa.MetaData(),
+    _metadata,
     sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("asked_at", _UtcTime, nullable=False),
+    sa.Column("asked_at", UtcTime, nullable=False),
     sa.Column("user_id", sa.String, nullable=False),
     sa.Column("thread_id", sa.String, nullable=False),
     sa.Column("engine", sa.String, nullable=False),
@@ -52,14 +36,40 @@ _questions = sa.Table(
     sa.Column("language", sa.String, nullable=False),
     sa.Column("generation", sa.String, nullable=False),
     sa.Column("reason", sa.String, nullable=False),
+    sa.Column("decision", sa.JSON(none_as_null=True)),
+    sa.Column("cached", sa.Boolean, nullable=False),
+    sa.Column("written", sa.Boolean, nullable=False),
 )
+"""One row for each question. Its tokens and its cost are the sums of its calls'."""
+
+CALLS = sa.Table(
+    "calls",
+    _metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("question_id", sa.Integer, sa.ForeignKey("questions.id")),
+    sa.Column("at", UtcTime, nullable=False),
+    sa.Column("user_id", sa.String, nullable=False),
+    sa.Column("engine", sa.String, nullable=False),
+    sa.Column("model", sa.String, nullable=False),
+    sa.Column("stage", sa.String, nullable=False),
+    sa.Column("outcome", sa.String, nullable=False),
+    sa.Column("tokens_in", sa.Integer, nullable=False),
+    sa.Column("tokens_cached", sa.Integer, nullable=False),
+    sa.Column("tokens_out", sa.Integer, nullable=False),
+    sa.Column("cost_microdollars", sa.BigInteger, nullable=False),
+    sa.Column("seconds", sa.Float, nullable=False),
+    sa.Column("estimated", sa.Boolean, nullable=False),
+    sa.Column("variant", sa.String, nullable=False),
+)
+"""One row for each call to a model; `question_id` is empty for those that indexing made."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerEntry:
     """One question as it was booked. What is not known of a question without an answer is "" or 0.
 
-    `mode` is how the engine searched, "" for engines with one way. `reason` is why the engine was asked.
+    `mode` is how the engine searched, "" for engines with one way. `reason` is why the engine was asked, `decision` the
+    whole of it. `cached` answers had been given before; `written` ones are in a model's own words.
     """
 
     asked_at: datetime
@@ -77,6 +87,9 @@ class LedgerEntry:
     language: str
     generation: str
     reason: str
+    decision: Decision | None
+    cached: bool
+    written: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,8 +110,16 @@ class SqlLedger:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def record(self, question: Question, answer: Answer | None, *, outcome: str, seconds: float) -> None:
-        """Book one question. `outcome` is "answered", "refused", "stopped" or "failed".
+    async def record(
+        self,
+        question: Question,
+        answer: Answer | None,
+        *,
+        outcome: str,
+        seconds: float,
+        calls: Sequence[ModelCall] = (),
+    ) -> None:
+        """Book one question and the calls made for it. `outcome` is "answered", "refused", "stopped" or "failed".
 
         Raises:
             StorageUnavailable: it cannot be written.
@@ -107,31 +128,33 @@ class SqlLedger:
             "asked_at": question.asked_at,
             "user_id": question.user_id,
             "thread_id": question.thread_id,
-            "mode": "",
-            "tokens_in": 0,
-            "tokens_out": 0,
             "seconds": seconds,
             "outcome": outcome,
             **_of_answer(question, answer),
+            **(_sums(calls) if calls else {}),
         }
-        try:
-            async with self._database.write() as connection:
-                await connection.execute(sa.insert(_questions).values(row))
-        except OperationalError as error:
-            raise StorageUnavailable(
-                "The question could not be booked in the database: check its disk and its permissions."
-            ) from error
+        with as_unavailable("The question could not be booked in the database: check its disk and its permissions."):
+            await self._database.book(partial(_insert_question, row, calls))
+
+    async def record_calls(self, calls: Sequence[ModelCall], *, user_id: str, at: datetime) -> None:
+        """Book calls that no question was the cause of, such as those of indexing.
+
+        Raises:
+            StorageUnavailable: they cannot be written.
+        """
+        with as_unavailable("Calls to a model could not be booked: check the database's disk and its permissions."):
+            await self._database.book(partial(_insert_calls, calls, None, at, user_id))
 
     async def recent(self, limit: int) -> tuple[LedgerEntry, ...]:
         """The `limit` questions booked last, the newest first."""
-        newest_first = sa.select(_questions).order_by(_questions.c.id.desc()).limit(limit)
+        newest_first = sa.select(QUESTIONS).order_by(QUESTIONS.c.id.desc()).limit(limit)
         async with self._database.read() as connection:
             rows = (await connection.execute(newest_first)).mappings().all()
         return tuple(_entry(row) for row in rows)
 
     async def totals(self) -> LedgerTotals:
         """Sums over all questions, from one state of the ledger."""
-        of = _questions.c
+        of = QUESTIONS.c
         by_outcome = sa.select(
             of.outcome,
             sa.func.count().label("questions"),
@@ -149,21 +172,71 @@ class SqlLedger:
         )
 
 
-_SUMMED = (_questions.c.tokens_in, _questions.c.tokens_out, _questions.c.cost_microdollars, _questions.c.seconds)
+_SUMMED = (QUESTIONS.c.tokens_in, QUESTIONS.c.tokens_out, QUESTIONS.c.cost_microdollars, QUESTIONS.c.seconds)
+
+
+def _insert_question(row: Mapping[str, Any], calls: Sequence[ModelCall], connection: sa.Connection) -> None:
+    question_id = connection.execute(sa.insert(QUESTIONS).returning(QUESTIONS.c.id), row).scalar_one()
+    _insert_calls(calls, question_id, row["asked_at"], row["user_id"], connection)
+
+
+def _insert_calls(
+    calls: Sequence[ModelCall], question_id: int | None, at: datetime, user_id: str, connection: sa.Connection
+) -> None:
+    if calls:
+        rows = [{"question_id": question_id, "at": at, "user_id": user_id, **_of_call(call)} for call in calls]
+        connection.execute(sa.insert(CALLS), rows)
+
+
+def _of_call(call: ModelCall) -> dict[str, object]:
+    return {
+        "engine": call.engine,
+        "model": call.model,
+        "stage": call.stage.value,
+        "outcome": call.outcome.value,
+        "tokens_in": call.tokens_in,
+        "tokens_cached": call.tokens_cached,
+        "tokens_out": call.tokens_out,
+        "cost_microdollars": microdollars(call.cost_usd),
+        "seconds": call.seconds,
+        "estimated": call.estimated,
+        "variant": "",
+    }
 
 
 def _of_answer(question: Question, answer: Answer | None) -> dict[str, object]:
     return {
         "engine": answer.engine if answer else "",
         "model": answer.model if answer else "",
-        "cost_microdollars": round(answer.cost_usd * MICRODOLLARS) if answer else 0,
+        "mode": answer.mode if answer else "",
+        "tokens_in": answer.tokens_in if answer else 0,
+        "tokens_out": answer.tokens_out if answer else 0,
+        "cost_microdollars": microdollars(answer.cost_usd) if answer else 0,
         "answered": answer.answered if answer else False,
         "language": answer.language if answer else question.language,
         "generation": answer.generation if answer else "",
         "reason": answer.reason if answer else "",
+        "decision": asdict(answer.decision) if answer and answer.decision else None,
+        "cached": answer is not None and answer.cached_seconds is not None,
+        "written": answer.written if answer else False,
+    }
+
+
+def _sums(calls: Sequence[ModelCall]) -> dict[str, object]:
+    """What the calls took together. Each is rounded to microdollars by itself, so that question and calls agree."""
+    return {
+        "tokens_in": sum(call.tokens_in for call in calls),
+        "tokens_out": sum(call.tokens_out for call in calls),
+        "cost_microdollars": sum(microdollars(call.cost_usd) for call in calls),
     }
 
 
 def _entry(row: sa.RowMapping) -> LedgerEntry:
-    known = {key: value for key, value in row.items() if key not in ("id", "cost_microdollars")}
-    return LedgerEntry(**known, cost_usd=row["cost_microdollars"] / MICRODOLLARS)
+    known = {key: value for key, value in row.items() if key not in ("id", "cost_microdollars", "decision")}
+    decision = None if row["decision"] is None else _decision(row["decision"])
+    return LedgerEntry(**known, cost_usd=row["cost_microdollars"] / MICRODOLLARS, decision=decision)
+
+
+def _decision(stored: Mapping[str, Any]) -> Decision:
+    checks = tuple(RoutingCheck(**check) for check in stored["checks"])
+    return Decision(**{**stored, "fallbacks": tuple(stored["fallbacks"]), "checks": checks})

@@ -189,6 +189,10 @@ class Manifest:
         """A number that grows with every change of what can be found."""
         return int(self.meta("revision") or 0)
 
+    def is_empty(self) -> bool:
+        """Whether no document can be found."""
+        return not self._file.rows("SELECT 1 FROM documents WHERE state = 'indexed' LIMIT 1")
+
     def documents(self) -> tuple[Document, ...]:
         """The documents that can be found, by file."""
         rows = self._file.rows(f"SELECT {_DOCUMENT} FROM documents WHERE state = 'indexed' ORDER BY 2")

@@ -10,7 +10,7 @@ import contextlib
 import functools
 import logging
 import secrets
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ParamSpec, cast
@@ -19,6 +19,7 @@ import chainlit as cl
 from chainlit.config import config
 from chainlit.server import app as chainlit_app
 from chainlit.session import WebsocketSession
+from chainlit.types import CommandDict
 from chainlit.utils import utc_now
 from fastapi import FastAPI
 
@@ -31,7 +32,18 @@ from cmo.ui import compat, library_talk, render, starters
 from cmo.ui.identity import Guests, kept_secret
 from cmo.ui.perimeter import Perimeter
 from cmo.ui.services import Application, OpenApplication, Services
-from cmo.values import Answer, Event, Finished, Question, Stage, StageEnded, StageStarted, TextPiece
+from cmo.values import (
+    Answer,
+    Event,
+    Finished,
+    Progress,
+    Question,
+    Stage,
+    StageEnded,
+    StageStarted,
+    TextPiece,
+    TextWithdrawn,
+)
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +56,12 @@ ABANDONED_SECONDS = 30.0
 
 LIBRARY = "Library"
 """The command that shows the library."""
+
+CHOICES = {"Papers": "lightrag", "Web": "perplexity"}
+"""The commands that choose an engine, and the engine each stands for. None of them: the choice is left open."""
+
+PAPERS_ALONE = ("lightrag",)
+"""The engines of an application that knows nothing but the papers: without any there is nobody to ask."""
 
 _QUESTIONS = "questions"
 
@@ -137,19 +155,9 @@ class Chat:
 
     async def greet(self) -> None:
         """Begin a chat."""
-        await cl.context.emitter.set_commands(
-            [
-                {
-                    "id": LIBRARY,
-                    "description": "What is in the library; index new papers",
-                    "icon": "library",
-                    "button": True,
-                    "persistent": False,
-                    "selected": False,
-                }
-            ]
-        )
-        await library_talk.greet(await self._services.library(), self._papers_dir)
+        application = await self._services.get()
+        await cl.context.emitter.set_commands(_commands(application.engine_names))
+        await library_talk.greet(application.library, self._papers_dir)
 
     async def answer(self, message: cl.Message) -> None:
         """Answer one message."""
@@ -161,7 +169,7 @@ class Chat:
             await cl.Message(content="Please type a question.").send()
         else:
             refuse_too_long(text)
-            await self._ask(application, text)
+            await self._ask(application, text, choice=CHOICES.get(message.command or ""))
 
     async def index(self, action: cl.Action) -> None:
         """Start indexing, from its button."""
@@ -179,11 +187,14 @@ class Chat:
             self._grace.add(task)
             task.add_done_callback(self._grace.discard)
 
-    async def _ask(self, application: Application, text: str) -> None:
-        state = await library_talk.wait_for_papers(application.library, self._papers_dir)
-        if not state.documents:
-            await library_talk.say_empty(state, self._papers_dir)
-            return
+    async def _ask(self, application: Application, text: str, *, choice: str | None) -> None:
+        if application.engine_names == PAPERS_ALONE:
+            state = await library_talk.wait_for_papers(application.library, self._papers_dir)
+            if not state.documents:
+                await library_talk.say_empty(state, self._papers_dir)
+                return
+        else:
+            state = await application.library.state()
         earlier: tuple[str, ...] = cl.user_session.get(_QUESTIONS) or ()
         cl.user_session.set(_QUESTIONS, (*earlier, text))
         question = Question(
@@ -192,6 +203,7 @@ class Chat:
             thread_id=cl.context.session.thread_id,
             asked_at=datetime.now(UTC),
             history=earlier,
+            choice=choice,
         )
         notice = render.unfinished(state)
         await _show(application.pipeline.ask(question), notices=[notice] if notice else [])
@@ -228,8 +240,14 @@ class Trail:
     async def end(self, event: StageEnded) -> None:
         """Show what came out of a stage."""
         step = self._stages[event.stage]
-        step.output = render.plain(event.summary)
+        step.output = "\n\n".join(filter(None, [step.output, render.plain(event.summary)]))
         step.end = utc_now()
+        await step.update()
+
+    async def tell(self, words: str) -> None:
+        """Show what happens within the stage under way."""
+        step = next(reversed(self._stages.values()))
+        step.output = "\n\n".join(filter(None, [step.output, render.plain(words)]))
         await step.update()
 
     async def close(self, words: str) -> None:
@@ -241,30 +259,39 @@ class Trail:
 
 
 class Typing:
-    """Streams text into a message, gathered into pieces FLUSH_SECONDS apart."""
+    """Streams text into a message, gathered into pieces FLUSH_SECONDS apart.
+
+    Each time all of the text so far is sent: what a piece means in Markdown depends on those before it.
+    """
 
     def __init__(self, message: cl.Message) -> None:
         self._message = message
-        self._waiting = ""
+        self._text = ""
+        self._shown = ""
         self._flush: asyncio.Task[None] | None = None
 
     async def write(self, text: str) -> None:
         """Show `text` soon."""
-        self._waiting += text
+        self._text += text
         if self._flush is None or self._flush.done():
             self._flush = asyncio.create_task(self._show_soon())
 
     async def close(self) -> None:
         """Show what is left."""
-        if self._flush is not None:
-            await self._flush
+        self.discard()
+        await self._show()
+
+    async def withdraw(self) -> None:
+        """Take back what has been shown."""
+        self.discard()
+        self._text = ""
         await self._show()
 
     def discard(self) -> None:
         """Show nothing more."""
-        self._waiting = ""
         if self._flush is not None:
             self._flush.cancel()
+            self._flush = None
 
     async def _show_soon(self) -> None:
         await self._show()
@@ -272,9 +299,20 @@ class Typing:
         await self._show()
 
     async def _show(self) -> None:
-        text, self._waiting = self._waiting, ""
-        if text:
-            await self._message.stream_token(text)
+        if self._text == self._shown:
+            return
+        self._shown = self._text
+        await _stream(self._message, render.written(self._text))
+
+
+async def _stream(message: cl.Message, content: str) -> None:
+    """Let the message have this content for the time being. Chainlit's own function never takes any away."""
+    message.content = content
+    if message.streaming:
+        await cl.context.emitter.send_token(id=message.id, token=content, is_sequence=True)
+    else:
+        message.streaming = True
+        await cl.context.emitter.stream_start(message.to_dict())
 
 
 async def _show(events: Any, *, notices: list[str]) -> None:
@@ -290,8 +328,13 @@ async def _show(events: Any, *, notices: list[str]) -> None:
                         await trail.begin(stage)
                     case StageEnded():
                         await trail.end(event)
+                    case Progress(text=text):
+                        await trail.tell(text)
                     case TextPiece(text=text):
-                        await typing.write(render.piece(text))
+                        await typing.write(text)
+                    case TextWithdrawn(reason=reason):
+                        await typing.withdraw()
+                        await trail.tell(reason)
                     case Finished(answer=answer):
                         await typing.close()
                         await trail.close(_ending(answer))
@@ -329,6 +372,23 @@ async def _give_up(session: WebsocketSession, socket_id: str) -> None:
     if not came_back and session.current_task is not None and not session.current_task.done():
         log.info("abandoned_work_stopped")
         session.current_task.cancel()
+
+
+def _commands(engine_names: Sequence[str]) -> list[CommandDict]:
+    """What the buttons beside the question do: choose an engine, where there are several, and show the library."""
+    choices = [
+        _command(name, about, icon, stays=True)
+        for name, about, icon in (
+            ("Papers", "Ask your papers alone", "book-open"),
+            ("Web", "Ask the web alone", "globe"),
+        )
+        if len(engine_names) > 1 and CHOICES[name] in engine_names
+    ]
+    return [*choices, _command(LIBRARY, "What is in the library; index new papers", "library", stays=False)]
+
+
+def _command(name: str, about: str, icon: str, *, stays: bool) -> CommandDict:
+    return {"id": name, "description": about, "icon": icon, "button": True, "persistent": stays, "selected": False}
 
 
 def _put_first(app: FastAPI, services: Services, papers_dir: Path) -> None:

@@ -31,23 +31,23 @@ REPLAYED_MESSAGES = 6
 
 _WORDS = {
     "en": {
-        "placeholder": "Ask your papers a question …",
-        "watermark": f"Answers are sentences from your papers. {CAUTION}",
+        "placeholder": "Ask a question about metabolomics …",
+        "watermark": f"Check answers against their sources. {CAUTION}",
         "readme": "About",
     },
     "de": {
-        "placeholder": "Fragen Sie Ihre Artikel …",
-        "watermark": "Antworten sind Sätze aus Ihren Artikeln. Für die Forschung, nicht für Diagnose oder Behandlung.",
+        "placeholder": "Stellen Sie eine Frage zur Metabolomik …",
+        "watermark": "Prüfen Sie Antworten an ihren Quellen. Für die Forschung, nicht für Diagnose oder Behandlung.",
         "readme": "Über",
     },
     "es": {
-        "placeholder": "Pregunte a sus artículos …",
-        "watermark": "Las respuestas son frases de sus artículos. Para investigar, no para diagnosticar ni tratar.",
+        "placeholder": "Haga una pregunta sobre metabolómica …",
+        "watermark": "Compruebe las respuestas en sus fuentes. Para investigar, no para diagnosticar ni tratar.",
         "readme": "Acerca de",
     },
     "fr": {
-        "placeholder": "Interrogez vos articles …",
-        "watermark": "Les réponses sont des phrases de vos articles. Pour la recherche, ni diagnostic ni traitement.",
+        "placeholder": "Posez une question sur la métabolomique …",
+        "watermark": "Vérifiez les réponses dans leurs sources. Pour la recherche, ni diagnostic ni traitement.",
         "readme": "À propos",
     },
 }

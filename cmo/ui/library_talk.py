@@ -61,7 +61,7 @@ async def show(library: LibraryView, papers_dir: Path) -> None:
 
 async def start(library: LibraryView, papers_dir: Path) -> None:
     """Start indexing and show how it goes."""
-    await library.start_indexing()
+    await library.start_indexing(paid=True)
     in_background(_follow(library, papers_dir))
 
 

@@ -1,18 +1,23 @@
 """Values as Markdown for the chat. Pure: nothing here talks to anybody.
 
-Text from papers is shown as it stands there, so every character with a meaning in Markdown is escaped. Markers become
-plain links to the page, which work without any script; the element beside the answer makes them open the side panel.
+Text from papers is shown as it stands there, so every character with a meaning in Markdown is escaped. A model's own
+words keep paragraphs, lists and emphasis, and nothing else: whoever wrote a page of the web may speak through them.
+Markers become plain links to their sources, which work without any script; no other text ever becomes a link or an
+image. The element beside the answer makes those to papers open the side panel.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypedDict
+from urllib.parse import quote
 
-from cmo.citations import MARKER
+from cmo.citations import ANY_MARKER, MARKER
+from cmo.policy.explanation import explanation
+from cmo.policy.routing import titled
 from cmo.values import (
     Answer,
     Citation,
@@ -34,13 +39,10 @@ STOPPED = "*Stopped.*"
 STAGES = {
     Stage.UNDERSTAND: "Understanding the question",
     Stage.DECIDE: "Deciding where to look",
-    Stage.ASK: "Reading the papers",
+    Stage.ASK: "Looking for an answer",
     Stage.CITE: "Checking the citations",
     Stage.RECORD: "Writing the record",
 }
-
-ENGINES = {"lightrag": "Your papers"}
-"""Engines as people know them; others are shown by their own name."""
 
 STATUSES = {
     FileStatus.NEEDS_OCR: "has no text, only pictures of pages",
@@ -53,8 +55,24 @@ STATUSES = {
 
 _QUOTE_CHARACTERS = 220
 
-_SPECIAL = re.compile(r"([\\`*_\[\]|~])|(<)(?=[a-zA-Z/!?])|(&)(?=#?\w+;)|(:)(?=[a-zA-Z:])")
-_LINE_START = re.compile(r"(?m)^(\s*)([#>+-]|\d+(?=[.)]))")
+WORD_JOINER = "\u2060"
+"""Nothing to see, and no line breaks here. Chainlit makes addresses, e-mail addresses and ":::" boxes out of text whose
+backslashes are gone already, so that only another character keeps it from doing so."""
+
+_SPECIAL = re.compile(r"[\\`*_\[\]|~]|<(?=[a-zA-Z/!?])|&(?=#?\w+;)|:(?=[^\W\d_]|:)")
+_ACTIVE = re.compile(r"[\\`\[\]|~]|!(?=\[|$)|<(?=[a-zA-Z/!?])|&(?=#?\w+;)|:(?=[^\W\d_]|:)")
+_JOINED = re.compile(r"(?<=:)(?=//|:)|(?i:(?<=www)(?=\.))|(?<=[\w.+-]@)(?=[\w-])")
+_PUNCTUATION = re.compile(r"[!-/:-@\[-`{-~]")
+_INVISIBLE = re.compile(r"[\x00-\x08\x0e-\x1f\x7f\u200b\u202a-\u202e\u2066-\u2069]")
+"""Control characters, Chainlit's cursor, and what makes text run backwards."""
+_BULLET = re.compile(r"(\s*)([-*+]|\d{1,2}[.)])\s+(?=\S)")
+_LINE_START = re.compile(r"(?m)^(\s*)([#>+-]|\d+(?=[.)](?:\s|$)))")
+_ADDRESS = re.compile(r"/papers/|https?://", re.IGNORECASE)
+_STAYS_IN_ADDRESSES = "!#$%&'()*+,-./:;=?@_~"
+_LONE_PERCENT = re.compile(r"%(?![0-9A-Za-z]{2})")
+
+NESTED = "    "
+"""Deep enough to stand under any item of a list, and not so deep that it is taken for code."""
 
 
 class CitedSource(TypedDict):
@@ -67,33 +85,43 @@ class CitedSource(TypedDict):
     quote: str
     url: str
     text: bool
+    web: bool
 
 
 class AnswerProps(TypedDict):
-    """What the element under an answer shows and opens, in JSON."""
+    """What the element under an answer shows and opens, in JSON. `why` are lines on how its engine was chosen."""
 
     answered: bool
     sources: list[CitedSource]
     facts: list[str]
+    why: list[str]
 
 
 def plain(text: str) -> str:
     """The text on one line, with everything that Markdown would take for markup escaped."""
-    line = " ".join(text.replace("\u200b", "").split())
-    escaped = _SPECIAL.sub(lambda match: f"\\{match[0]}", line)
-    return _LINE_START.sub(_escaped_line_start, escaped)
+    return _plain(text, {})
 
 
-def piece(text: str) -> str:
-    """A piece of a streamed answer: escaped, its outer spaces and a new paragraph at its start kept."""
-    body = plain(text)
-    start = "\n\n" if text.startswith("\n\n") else " " if text[:1].isspace() else ""
-    return f"{start}{body}{' ' if body and text[-1:].isspace() else ''}"
+def written(text: str, citations: Sequence[Citation] = ()) -> str:
+    """A model's own words, their markers linked to these citations: paragraphs, lists and emphasis stay.
+
+    Everything that links, embeds, boxes or shouts is escaped. Any beginning of a text is as safe as the whole.
+    """
+    links = {citation.number: _marker(citation) for citation in citations}
+    lines: list[str] = []
+    in_list = False
+    for line in map(str.rstrip, _INVISIBLE.sub("", text).splitlines()):
+        bullet = _BULLET.match(line)
+        indent = NESTED if in_list and bullet and len(bullet[1].expandtabs()) > 1 else ""
+        start = f"{indent}{bullet[2]} " if bullet else ""
+        lines.append(start + _written_body(line[bullet.end() if bullet else 0 :].strip(), links))
+        in_list = bool(bullet) or (in_list and not line)
+    return "\n".join(lines).strip()
 
 
 def answer(answer: Answer, notices: Sequence[str] = ()) -> str:
     """The answer with its markers linked, what the person should know about it, and its sources."""
-    blocks = [_linked(answer.text, answer.citations) if answer.answered else _refusal(answer)]
+    blocks = [_body(answer)]
     blocks += [f"> {plain(notice)}" for notice in (answer.notice, *notices) if notice]
     if answer.citations:
         blocks.append(_sources(answer) if answer.answered else _nearest(answer.citations))
@@ -101,22 +129,32 @@ def answer(answer: Answer, notices: Sequence[str] = ()) -> str:
 
 
 def answer_props(answer: Answer) -> AnswerProps:
-    """The facts under an answer and the sources its markers open."""
+    """The facts under an answer, the sources its markers open, and why its engine was asked."""
     return AnswerProps(
         answered=answer.answered,
         sources=[_cited_source(citation) for citation in answer.citations],
         facts=[
-            ENGINES.get(answer.engine, answer.engine),
-            answer.model,
+            titled(answer.engine),
+            f"written by {answer.model}" if answer.written else answer.model,
             f"{answer.seconds:.1f} s",
             cost(answer.cost_usd),
+            *([f"answered {age(answer.cached_seconds)} ago"] if answer.cached_seconds is not None else []),
         ],
+        why=explanation(answer.decision) if answer.decision else [],
     )
 
 
 def cost(usd: float) -> str:
     """Dollars, with as many digits as small sums need."""
     return "no cost" if usd == 0 else f"${usd:.4f}" if usd < 0.1 else f"${usd:.2f}"
+
+
+def age(seconds: float) -> str:
+    """How long ago something was, in one unit."""
+    for unit, length in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
+        if seconds >= length:
+            return _count(round(seconds / length), unit)
+    return _count(round(seconds), "second")
 
 
 def seconds_left(seconds: float | None) -> str:
@@ -225,26 +263,72 @@ def stage_line(stage: Stage) -> str:
     return STAGES.get(stage, stage.value.capitalize())
 
 
+def _body(answer: Answer) -> str:
+    if not answer.answered:
+        return _refusal(answer)
+    return (written if answer.written else _verbatim)(answer.text, answer.citations)
+
+
+def _verbatim(text: str, citations: Sequence[Citation]) -> str:
+    """Sentences of papers as they stand there, with a link for each marker that has a citation."""
+    links = {citation.number: _marker(citation) for citation in citations}
+    return "\n\n".join(_plain(paragraph, links) for paragraph in text.split("\n\n"))
+
+
+def _plain(text: str, links: Mapping[int, str]) -> str:
+    line = " ".join(_INVISIBLE.sub("", text).split())
+    return _LINE_START.sub(_escaped_line_start, _linked(line, links, MARKER, _SPECIAL))
+
+
+def _written_body(body: str, links: Mapping[int, str]) -> str:
+    if not any(sign.isalnum() for sign in body):
+        return _escaped(body, _PUNCTUATION)  # rules, underlines and the like
+    return _LINE_START.sub(_escaped_line_start, _linked(body, links, ANY_MARKER, _ACTIVE))
+
+
+def _escaped(text: str, special: re.Pattern[str]) -> str:
+    return special.sub(r"\\\g<0>", _JOINED.sub(WORD_JOINER, text))
+
+
 def _escaped_line_start(match: re.Match[str]) -> str:
     return f"{match[1]}{match[2]}\\" if match[2][0].isdigit() else f"{match[1]}\\{match[2]}"
 
 
-def _linked(text: str, citations: Sequence[Citation]) -> str:
-    """The text with a link for each marker that has a citation."""
-    by_number = {citation.number: citation for citation in citations}
+def _linked(text: str, links: Mapping[int, str], marker: re.Pattern[str], special: re.Pattern[str]) -> str:
+    """The text, what is special in it escaped, with a link for each marker that has one."""
     parts: list[str] = []
     position = 0
-    for match in MARKER.finditer(text):
-        citation = by_number.get(int(match[1]))
-        if citation is not None:
-            parts += [piece(text[position : match.start()]), _link(f"\\[{citation.number}\\]", citation)]
+    for match in marker.finditer(text):
+        link = links.get(int(match[1]))
+        if link is not None:
+            parts += [_escaped(text[position : match.start()], special), link]
             position = match.end()
-    return "".join([*parts, piece(text[position:])]).strip()
+    return "".join([*parts, _escaped(text[position:], special)])
+
+
+def _marker(citation: Citation) -> str:
+    return _link(f"\\[{citation.number}\\]", citation)
 
 
 def _link(words: str, citation: Citation) -> str:
-    title = " ".join(citation.title.split()).replace("\\", "\\\\").replace('"', '\\"')
-    return f'[{words}]({citation.url} "{title}, page {citation.page}")'
+    """The words, leading to the citation's page where it has an address that may be followed."""
+    address = _address(citation.url).replace("&", r"\&")
+    if not address:
+        return words
+    place = f", page {citation.page}" if citation.page else f" ({citation.document})"
+    title = _attribute(f"{citation.title}{place}")
+    return f'[{words}](<{address}> "{title}")'
+
+
+def _attribute(text: str) -> str:
+    return " ".join(text.split()).replace("\\", "\\\\").replace('"', '\\"')
+
+
+def _address(url: str) -> str:
+    """An address as it stands in the page in the end; "" for one that leads to no paper and no page of the web."""
+    if not _ADDRESS.match(url):
+        return ""
+    return _LONE_PERCENT.sub("%25", quote(url, safe=_STAYS_IN_ADDRESSES, errors="replace"))
 
 
 def _refusal(answer: Answer) -> str:
@@ -257,7 +341,14 @@ def _sources(answer: Answer) -> str:
 
 
 def _source(citation: Citation) -> str:
-    return f"{citation.number}. {_link(plain(citation.title), citation)}, p. {citation.page}"
+    return f"{citation.number}. {_link(plain(citation.title), citation)}, {_place(citation)}"
+
+
+def _place(citation: Citation) -> str:
+    if citation.page:
+        return f"p. {citation.page}"
+    date = plain(citation.date).replace("-", f"-{WORD_JOINER}")  # not to be broken in two
+    return ", ".join(filter(None, (plain(citation.document), date)))
 
 
 def _nearest(citations: Sequence[Citation]) -> str:
@@ -277,8 +368,9 @@ def _cited_source(citation: Citation) -> CitedSource:
         document=citation.document,
         page=citation.page,
         quote=citation.quote,
-        url=citation.url,
+        url=_address(citation.url),
         text=not citation.document.lower().endswith(".pdf"),
+        web=citation.page == 0,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sys
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Protocol
@@ -27,9 +28,19 @@ class Application(Protocol):
     def library(self) -> LibraryView:
         """Tells about the papers."""
 
+    @property
+    def engine_names(self) -> tuple[str, ...]:
+        """The engines that are configured, in order of preference."""
+
     async def get_ready(self) -> None:
         """Load what the first question would have to wait for; what fails is left to that question."""
 
+
+SWITCH_SECONDS = 0.001
+"""How long a thread may keep the interpreter's lock while another one waits for it; Python's own is five times that.
+
+Answers are worked out in several threads, and the event loop waits behind each of them in turn (benchmarks/load.py).
+"""
 
 OpenApplication = Callable[[Settings], AbstractAsyncContextManager[Application]]
 """Opens the application for the settings given."""
@@ -78,5 +89,6 @@ async def _get_ready(application: Application) -> None:
     which the event loop stands still. What is loaded now stays to the end, and need not be visited (gc.freeze).
     """
     gc.freeze()
+    sys.setswitchinterval(SWITCH_SECONDS)
     await application.get_ready()
     gc.freeze()

@@ -9,7 +9,7 @@ import { useSetRecoilState } from 'recoil'
 const MARKER = /^\[\d+\]$/
 
 export default function CitedSources() {
-  const { sources, facts } = props
+  const { sources, facts, why } = props
   const root = useRef(null)
   const setElements = useSetRecoilState(elementState)
   const setSideView = useSetRecoilState(sideViewState)
@@ -40,12 +40,14 @@ export default function CitedSources() {
     const message = root.current?.closest('.message-content')
     if (!message) return
     const paint = () => {
-      for (const link of message.querySelectorAll('a[href^="/papers/"]')) {
+      for (const link of message.querySelectorAll('a[href]')) {
         const source = sources.find((one) => one.url === link.getAttribute('href'))
         if (!source) continue
         const isMarker = MARKER.test(link.textContent)
+        const place = source.web ? source.document : `page ${source.page}`
         link.classList.toggle('cmo-marker', isMarker)
-        link.setAttribute('aria-label', `${isMarker ? `Source ${source.number}: ` : ''}${source.title}, page ${source.page}`)
+        link.setAttribute('aria-label', `${isMarker ? `Source ${source.number}: ` : ''}${source.title}, ${place}`)
+        if (source.web) link.rel = 'noopener noreferrer'
       }
     }
     const click = (event) => {
@@ -67,8 +69,18 @@ export default function CitedSources() {
   }, [sources])
 
   return (
-    <p ref={root} className="cmo-facts text-xs text-muted-foreground mt-1" aria-label="How this answer was made">
-      {facts.join(' · ')}
-    </p>
+    <div ref={root} className="cmo-facts text-xs text-muted-foreground mt-1">
+      <p aria-label="How this answer was made">{facts.join(' · ')}</p>
+      {why.length > 0 && (
+        <details className="cmo-why mt-1" onToggle={({ target }) => target.open && target.scrollIntoView({ block: 'nearest' })}>
+          <summary>Why this engine?</summary>
+          <ul>
+            {why.map((line, index) => (
+              <li key={index} className={line.startsWith('- ') ? 'cmo-checked' : undefined}>{line.replace(/^- /, '')}</li>
+            ))}
+          </ul>
+        </details>
+      )}
+    </div>
   )
 }

@@ -72,11 +72,13 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Se
     """Starts a server of its own for each call; all are stopped after the module."""
     running: list[subprocess.Popen[bytes]] = []
 
-    def start(*, app: Path = FAKE_APP, papers: bool = True, **variables: str) -> Server:
+    def start(
+        *, app: Path = FAKE_APP, papers: Callable[[Path], None] | None = write_papers, **variables: str
+    ) -> Server:
         root = tmp_path_factory.mktemp("chat")
         _copy_project(root)
-        if papers:
-            write_papers(root / "papers")
+        if papers is not None:
+            papers(root / "papers")
         port = _free_port()
         log = root / "server.log"
         environ = dict(os.environ) | {
@@ -147,6 +149,11 @@ def write_papers(folder: Path) -> None:
     folder.joinpath("notes.txt").write_text(
         "Notes.\n\nLeucine, isoleucine and valine are the branched-chain amino acids.\n" * 20, encoding="utf-8"
     )
+
+
+def copy_samples(folder: Path) -> None:
+    """The papers that come with the application."""
+    shutil.copytree(PROJECT / "papers", folder, dirs_exist_ok=True)
 
 
 def _write_pdf(file: Path, pages: list[str], cited: dict[int, str]) -> None:

@@ -72,7 +72,7 @@ class Library:
             problems=self._problems if self._documents else (),
         )
 
-    async def start_indexing(self) -> None:
+    async def start_indexing(self, *, paid: bool = False) -> None:
         if self._done < len(self._documents) and self._task is None and os.environ["CMO_FAKE"] != "empty":
             self._running = True
             self._task = asyncio.create_task(self._index())
@@ -181,6 +181,7 @@ class Application(NamedTuple):
     pipeline: Pipeline
     library: Library
     settings: Settings
+    engine_names: tuple[str, ...] = ("lightrag",)
 
     async def get_ready(self) -> None:
         pass

@@ -164,7 +164,7 @@ def test_each_stage_is_a_step(server: Server, visit: Open) -> None:
     chat.wait_for_answers()
     expect(chat.page.get_by_text("20 passages of 3 papers read")).to_have_count(0)
     chat.page.get_by_role("button", name="How this was answered").click()
-    stages = ("Understanding the question", "Deciding where to look", "Reading the papers", "Checking the citations")
+    stages = ("Understanding the question", "Deciding where to look", "Looking for an answer", "Checking the citations")
     for stage in stages:
         expect(chat.page.get_by_role("button", name=stage)).to_be_visible()
     expect(chat.page.get_by_text("20 passages of 3 papers read")).to_be_visible()
@@ -286,7 +286,7 @@ def test_the_library_button_lists_papers_and_problems(server: Server, visit: Ope
 
 
 def test_an_empty_library_says_what_to_do(serve: Callable[..., Server], visit: Open) -> None:
-    server = serve(CMO_FAKE="empty", papers=False)
+    server = serve(CMO_FAKE="empty", papers=None)
     chat = visit(server)
     expect(chat.page.get_by_text(str(server.papers))).to_be_visible()
     chat.ask("What is it?")

@@ -21,7 +21,7 @@ def test_the_sample_papers_answer_what_clinical_metabolomics_is(
     serve: Callable[..., Server], visit: Callable[..., Visit]
 ) -> None:
     samples = sorted((PROJECT / "papers").glob("clinical-metabolomics-*.pdf"))
-    server = serve(app=PROJECT / "app.py", papers=False)
+    server = serve(app=PROJECT / "app.py", papers=None)
     chat = visit(server)
     expect(chat.page.get_by_text("Your library is empty.")).to_be_visible(timeout=PATIENCE_MS)
     for sample in samples:

@@ -61,7 +61,7 @@ class WordExtractor:
         self.fingerprint = fingerprint
         self.texts: list[str] = []
 
-    def extract(self, text: str) -> Extraction:
+    async def extract(self, text: str) -> Extraction:
         self.texts.append(text)
         entities: dict[str, Entity] = {}
         relations: list[Relation] = []

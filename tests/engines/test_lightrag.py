@@ -15,7 +15,7 @@ import pytest
 from cmo.engines.lightrag import MODES, GraphIndex, lightrag_arguments, lightrag_text
 from cmo.engines.lightrag_extraction import CharacterTokenizer, Fence, extraction_json
 from cmo.engines.lightrag_runtime import LoopThread, load_lightrag
-from cmo.errors import EngineUnavailable, IndexDamaged, LibraryError
+from cmo.errors import EngineUnavailable, IndexDamaged, LibraryError, ModelUnavailable
 from cmo.storage.graph_tables import GraphTables
 from cmo.values import Entity, Extraction, Keywords, Passage, Relation
 from tests.engines.fakes import WordEmbedder, WordExtractor, document, passages
@@ -411,11 +411,61 @@ async def test_a_reader_is_told_when_there_is_no_graph_yet(database: Path) -> No
 
 async def test_an_extractor_that_finds_nothing_fails_the_canary(database: Path) -> None:
     class Blind(WordExtractor):
-        def extract(self, text: str) -> Extraction:
+        async def extract(self, text: str) -> Extraction:
             return Extraction(entities=(), relations=())
 
     with pytest.raises(EngineUnavailable, match="test sentence"):
         await index(database, extractor=Blind()).open()
+
+
+async def test_an_extractor_may_find_something_else_each_time(database: Path) -> None:
+    class Moody(WordExtractor):
+        async def extract(self, text: str) -> Extraction:
+            self.texts.append(text)
+            found = Entity(name=f"ENT-{len(self.texts)}", type="Thing")
+            return Extraction(entities=(found,), relations=())
+
+    graph = index(database, extractor=Moody())
+    await graph.open()
+    await insert(graph, 1, "Lactate in sepsis.")
+    await graph.close()
+    assert GraphTables(database, writable=False).graph.nodes(["ENT-2"]).keys() == {"ENT-2"}
+
+
+async def test_a_reader_asks_the_extractor_for_nothing(opened: GraphIndex, database: Path) -> None:
+    extractor = WordExtractor()
+    reader = index(database, writable=False, extractor=extractor)
+    await reader.open()
+    await reader.close()
+    assert extractor.texts == []
+
+
+async def test_an_extractor_that_fails_says_so_before_anything_is_written(database: Path) -> None:
+    class Down(WordExtractor):
+        async def extract(self, text: str) -> Extraction:
+            raise ModelUnavailable("The model server is busy.")
+
+    with pytest.raises(ModelUnavailable, match="The model server is busy"):
+        await index(database, extractor=Down()).open()
+
+
+async def test_passages_are_extracted_side_by_side(database: Path) -> None:
+    class Together(WordExtractor):
+        """Answers only when four passages wait, the one that opens the index apart."""
+
+        all_wait: asyncio.Barrier | None = None
+
+        async def extract(self, text: str) -> Extraction:
+            if text.startswith("Lactate"):
+                self.all_wait = self.all_wait or asyncio.Barrier(4)
+                async with asyncio.timeout(5):
+                    await self.all_wait.wait()
+            return await super().extract(text)
+
+    graph = index(database, extractor=Together())
+    await graph.open()
+    await insert(graph, 1, *[f"Lactate in sepsis, case {number}." for number in range(4)])
+    await graph.close()
 
 
 async def test_the_canary_sings(opened: GraphIndex) -> None:

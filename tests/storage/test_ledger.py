@@ -1,4 +1,5 @@
 import asyncio
+import dataclasses
 import sqlite3
 import sys
 from collections.abc import AsyncIterator
@@ -13,10 +14,21 @@ from sqlalchemy.exc import IntegrityError, StatementError
 from cmo.errors import SettingsError, StorageUnavailable
 from cmo.storage.database import Database, migrate
 from cmo.storage.ledger import LedgerTotals, SqlLedger
-from cmo.values import Answer, Question
+from cmo.values import Answer, CallOutcome, CallStage, Decision, ModelCall, Question, RoutingCheck
 
 ROOT = Path(__file__).resolve().parents[2]
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+CALL = ModelCall(
+    engine="perplexity",
+    model="perplexity/sonar",
+    stage=CallStage.ANSWER,
+    outcome=CallOutcome.OK,
+    tokens_in=1_000,
+    tokens_cached=100,
+    tokens_out=200,
+    cost_usd=0.00275,
+    seconds=1.5,
+)
 
 
 def url_of(file: Path) -> str:
@@ -90,6 +102,95 @@ async def test_neither_the_question_nor_the_answer_is_in_the_file(
     assert b"amino acid" not in stored
 
 
+def rows_of(file: Path, statement: str) -> list[tuple[object, ...]]:
+    with closing(sqlite3.connect(file)) as connection:
+        return connection.execute(statement).fetchall()
+
+
+async def test_a_written_answer_is_booked_with_its_mode_and_whether_it_had_been_given_before(
+    ledger: SqlLedger,
+) -> None:
+    again = dataclasses.replace(answer(), written=True, mode="mix", cached_seconds=0.0)
+    await ledger.record(question(), again, outcome="answered", seconds=0.7)
+    await ledger.record(question(), answer(), outcome="answered", seconds=0.7)
+
+    plain, written = await ledger.recent(10)
+    assert (written.mode, written.written, written.cached) == ("mix", True, True)
+    assert (plain.mode, plain.written, plain.cached) == ("", False, False)
+
+
+async def test_the_decision_is_kept_with_every_rule_it_passed(ledger: SqlLedger) -> None:
+    decision = Decision(
+        engine="perplexity",
+        reason="rule:news",
+        rule="news",
+        bucket=38.9368344422,
+        configuration="0123abcd",
+        fallbacks=("lightrag",),
+        checks=(
+            RoutingCheck(name="emergency_stop", matched=False, words="It is off."),
+            RoutingCheck(name="news", matched=True, words="The question asks for what is new."),
+        ),
+    )
+    await ledger.record(question(), dataclasses.replace(answer(), decision=decision), outcome="answered", seconds=0.7)
+    await ledger.record(question(), None, outcome="failed", seconds=0.7)
+
+    failed, answered = await ledger.recent(10)
+    assert (failed.decision, answered.decision) == (None, decision)
+
+
+async def test_a_question_costs_what_its_calls_cost_also_those_that_failed(ledger: SqlLedger, file: Path) -> None:
+    rewrite = dataclasses.replace(CALL, stage=CallStage.REWRITE, engine="lightrag", model="m", cost_usd=0.0001)
+    failed = dataclasses.replace(CALL, outcome=CallOutcome.FAILED, cost_usd=0.0005, estimated=True)
+    await ledger.record(
+        question(), answer(cost_usd=0.00335), outcome="answered", seconds=0.7, calls=(rewrite, failed, CALL)
+    )
+
+    (entry,) = await ledger.recent(10)
+    assert (entry.cost_usd, entry.tokens_in, entry.tokens_out) == (0.00335, 3_000, 600)
+    assert rows_of(file, "SELECT question_id, stage, outcome, cost_microdollars, estimated FROM calls") == [
+        (1, "rewrite", "ok", 100, 0),
+        (1, "answer", "failed", 500, 1),
+        (1, "answer", "ok", 2_750, 0),
+    ]
+
+
+@pytest.mark.parametrize("outcome", ["failed", "stopped"])
+async def test_a_question_without_an_answer_is_booked_with_what_it_had_cost_by_then(
+    ledger: SqlLedger, outcome: str
+) -> None:
+    await ledger.record(question(), None, outcome=outcome, seconds=0.7, calls=(CALL, CALL))
+
+    (entry,) = await ledger.recent(10)
+    assert (entry.cost_usd, entry.tokens_in, entry.tokens_out) == (0.0055, 2_000, 400)
+
+
+async def test_calls_are_booked_with_who_made_them_when_and_what_they_took(ledger: SqlLedger, file: Path) -> None:
+    await ledger.record(question(), answer(), outcome="answered", seconds=0.7, calls=(CALL,))
+
+    columns = "at, user_id, engine, model, tokens_in, tokens_cached, tokens_out, seconds, variant"
+    assert rows_of(file, f"SELECT {columns} FROM calls") == [
+        ("2026-03-01 12:00:00.000000", "u1", "perplexity", "perplexity/sonar", 1_000, 100, 200, 1.5, "")
+    ]
+
+
+async def test_calls_of_indexing_belong_to_no_question(ledger: SqlLedger, file: Path) -> None:
+    embed = dataclasses.replace(CALL, stage=CallStage.EMBED)
+    await ledger.record_calls([embed, embed], user_id="index", at=NOON)
+    await ledger.record_calls([], user_id="index", at=NOON)
+
+    assert rows_of(file, "SELECT question_id, user_id, stage FROM calls") == [(None, "index", "embed")] * 2
+    assert (await ledger.totals()).questions == 0
+
+
+async def test_a_question_whose_calls_cannot_be_booked_is_not_booked_either(ledger: SqlLedger) -> None:
+    negative = dataclasses.replace(CALL, seconds=-1.0)
+    with pytest.raises(IntegrityError):
+        await ledger.record(question(), answer(), outcome="answered", seconds=0.7, calls=(CALL, negative))
+
+    assert (await ledger.totals()).questions == 0
+
+
 async def test_the_newest_questions_come_first_and_no_more_than_asked_for(ledger: SqlLedger) -> None:
     for number in range(5):
         await ledger.record(question(thread_id=f"t{number}"), answer(), outcome="answered", seconds=0.1)
@@ -138,8 +239,49 @@ async def test_a_database_without_its_tables_is_unavailable_and_says_so(tmp_path
     try:
         with pytest.raises(StorageUnavailable, match="could not be booked"):
             await SqlLedger(database).record(question(), answer(), outcome="answered", seconds=0.1)
+        with pytest.raises(StorageUnavailable, match="could not be booked"):
+            await SqlLedger(database).record_calls([CALL], user_id="index", at=NOON)
     finally:
         await database.close()
+
+
+async def test_a_file_that_is_no_database_is_unavailable_and_says_so(tmp_path: Path) -> None:
+    file = tmp_path / "broken.sqlite3"
+    file.write_bytes(b"This is not a database. " * 100)
+    with pytest.raises(StorageUnavailable, match=r"broken\.sqlite3 cannot be used"):
+        await migrate(url_of(file))
+    database = Database(url_of(file))
+    try:
+        with pytest.raises(StorageUnavailable, match="could not be booked"):
+            await SqlLedger(database).record(question(), None, outcome="failed", seconds=0.1)
+    finally:
+        await database.close()
+
+
+async def test_questions_booked_before_costs_were_are_kept(file: Path) -> None:
+    await migrate(url_of(file))
+    with closing(sqlite3.connect(file)) as connection:
+        _back_to_the_first_version(connection)
+        connection.execute(
+            "INSERT INTO questions VALUES (1, '2026-03-01 12:00:00.000000', 'u1', 't1', 'lightrag', 'embedded', '', 0, "
+            "0, 0, 0.5, 'answered', 1, 'en', 'g1', 'only_engine')"
+        )
+        connection.commit()
+    await migrate(url_of(file))
+
+    database = Database(url_of(file))
+    (entry,) = await SqlLedger(database).recent(10)
+    await database.close()
+    assert (entry.user_id, entry.decision, entry.cached, entry.written) == ("u1", None, False, False)
+
+
+def _back_to_the_first_version(connection: sqlite3.Connection) -> None:
+    for column in ("decision", "cached", "written"):
+        connection.execute(f"ALTER TABLE questions DROP COLUMN {column}")
+    tables = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT IN ('questions', 'alembic_version')"
+    for (table,) in connection.execute(tables).fetchall():
+        connection.execute(f"DROP TABLE {table}")
+    connection.execute("UPDATE alembic_version SET version_num = '0001'")
 
 
 async def test_an_unknown_outcome_is_refused(ledger: SqlLedger) -> None:

@@ -6,13 +6,45 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from cmo.settings import Settings, load_settings
+from cmo.values import (
+    Answer,
+    Citation,
+    Event,
+    Finished,
+    LibraryState,
+    Question,
+    Stage,
+    StageStarted,
+    TextPiece,
+    TextWithdrawn,
+)
+
 PROJECT = Path(__file__).resolve().parents[2]
+
+CITATION = Citation(
+    number=1, document="bcaa.pdf", title="Amino acids", page=3, quote="Leucine rises.", url="/papers/doc-1.pdf#page=3"
+)
+
+ANSWER = Answer(
+    text="Leucine rises. [1]",
+    answered=True,
+    language="en",
+    engine="lightrag",
+    model="extractive",
+    reason="only_engine",
+    citations=(CITATION,),
+    cost_usd=0.0,
+    seconds=0.84,
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -34,10 +66,25 @@ class Recorder:
 
     def __init__(self) -> None:
         self.shown: list[str] = []
+        self.streamed: list[str] = []
+        self._more = asyncio.Event()
 
     async def __call__(self, event: str, data: Any) -> None:
         if event in {"new_message", "update_message"}:
             self.shown.append(data["output"])
+        elif event == "stream_start":
+            self.streamed.append(data["output"])
+        elif event == "stream_token":
+            assert data["isSequence"]
+            self.streamed.append(data["token"])
+        self._more.set()
+
+    async def has_streamed(self, text: str) -> None:
+        """Wait until this is all of the answer that is shown."""
+        async with asyncio.timeout(5):
+            while self.streamed[-1:] != [text]:
+                self._more.clear()
+                await self._more.wait()
 
 
 def open_browser() -> Recorder:
@@ -124,6 +171,89 @@ async def test_work_goes_on_when_the_tab_comes_back(monkeypatch: pytest.MonkeyPa
     assert await session.current_task == "done"
 
 
+async def test_each_piece_is_shown_in_the_light_of_those_before_it() -> None:
+    browser = open_browser()
+    import chainlit as cl
+
+    from cmo.ui.chat import Typing
+
+    typing = Typing(cl.Message(content=""))
+    await typing.write("See http:")
+    await browser.has_streamed("See http:")
+    await typing.write("//evil.example and **bo")
+    await typing.close()
+    await typing.write("ld**")
+    await typing.close()
+    assert browser.streamed == [
+        "See http:",
+        "See http:\u2060//evil.example and **bo",
+        "See http:\u2060//evil.example and **bold**",
+    ]
+
+
+async def test_withdrawn_text_leaves_the_screen_and_its_reason_stays_in_the_trail() -> None:
+    browser = open_browser()
+    from cmo.ui.chat import _show
+
+    async def journey() -> AsyncIterator[Event]:
+        yield StageStarted(stage=Stage.ASK)
+        yield TextPiece(text="Half an ans")
+        await browser.has_streamed("Half an ans")
+        yield TextWithdrawn(reason="The model broke off.")
+        await browser.has_streamed("")
+        yield TextPiece(text="Leucine rises. [1]")
+        yield Finished(answer=ANSWER)
+
+    await _show(journey(), notices=["The index is unfinished."])
+    assert browser.shown[-1].startswith("Leucine rises.")
+    assert "> The index is unfinished." in browser.shown[-1]
+    assert "Half" not in browser.shown[-1]
+    assert "The model broke off." in browser.shown
+
+
+def test_a_choice_is_offered_where_there_is_one() -> None:
+    from cmo.ui.chat import _commands
+
+    assert [command["id"] for command in _commands(("lightrag",))] == ["Library"]
+    assert [command["id"] for command in _commands(("lightrag", "perplexity"))] == ["Papers", "Web", "Library"]
+
+
+@pytest.mark.parametrize(("command", "choice"), [("Papers", "lightrag"), ("Web", "perplexity"), (None, None)])
+async def test_a_question_goes_where_the_person_chose(command: str | None, choice: str | None, tmp_path: Path) -> None:
+    open_browser()
+    import chainlit as cl
+
+    from cmo.ui.chat import Chat
+    from cmo.ui.identity import Guests
+    from cmo.ui.services import Services
+
+    asked: list[Question] = []
+
+    class Pipeline:
+        async def ask(self, question: Question) -> AsyncIterator[Event]:
+            asked.append(question)
+            yield Finished(answer=ANSWER)
+
+    class Library:
+        async def state(self) -> LibraryState:
+            return LibraryState(documents=(), passages=0, generation="")
+
+    @asynccontextmanager
+    async def opened(settings: Settings) -> AsyncIterator[Any]:
+        yield SimpleNamespace(
+            pipeline=Pipeline(), library=Library(), engine_names=("lightrag", "perplexity"), get_ready=ready
+        )
+
+    async def ready() -> None:
+        return None
+
+    folders = {"CMO_PAPERS_DIR": str(tmp_path), "CMO_STORAGE_DIR": str(tmp_path)}
+    services = Services(load_settings(folders, env_file=None), opened)
+    await Chat(services, Guests(b"secret"), tmp_path).answer(cl.Message(content="What?", command=command))
+    await services.close()
+    assert [question.choice for question in asked] == [choice]
+
+
 async def test_messages_leave_with_their_session() -> None:
     open_browser()
     import chainlit as cl
@@ -143,7 +273,7 @@ async def test_messages_leave_with_their_session() -> None:
 
 @pytest.mark.parametrize(
     ("language", "placeholder"),
-    [("en-US", "Ask your papers"), ("de-DE", "Fragen Sie"), ("ja", "Ask your papers")],
+    [("en-US", "Ask a question"), ("de-DE", "Stellen Sie eine Frage"), ("ja", "Ask a question")],
 )
 def test_the_screen_speaks_our_words(language: str, placeholder: str) -> None:
     from cmo.ui.compat import with_our_words

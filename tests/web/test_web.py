@@ -19,7 +19,7 @@ class Shelf:
     async def state(self) -> LibraryState:
         return LibraryState(documents=(), passages=0, generation="")
 
-    async def start_indexing(self) -> None:
+    async def start_indexing(self, *, paid: bool = False) -> None:
         pass
 
     async def cancel_indexing(self) -> None:

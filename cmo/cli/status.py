@@ -1,0 +1,101 @@
+"""`cmo status`: how the engines, their breakers and the budgets stand."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from cmo.bootstrap.answering import Application
+from cmo.cli.options import JsonOption, PapersOption, StorageOption, settings_for
+from cmo.cli.output import out, print_json, printable, say
+from cmo.cli.session import errors_as_sentences, open_session
+from cmo.dispatch.breakers import BreakerView
+from cmo.policy.budget import BudgetScope
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineStatus:
+    """One engine: whether it can be asked, and how its recent calls went."""
+
+    name: str
+    available: bool
+    breaker: BreakerView
+
+
+def status(papers: PapersOption = None, storage: StorageOption = None, as_json: JsonOption = False) -> None:
+    """Show engines, circuit breakers and budgets as they stand now."""
+    with (
+        errors_as_sentences(as_json=as_json),
+        open_session(settings_for(papers=papers, storage=storage)) as session,
+    ):
+        engines, budgets = session.run(_look(session.application))
+    if as_json:
+        print_json({"engines": [_engine_as_json(one) for one in engines], "budgets": [*map(_budget_as_json, budgets)]})
+    else:
+        _print(engines, budgets)
+
+
+async def _look(application: Application) -> tuple[tuple[EngineStatus, ...], tuple[BudgetScope, ...]]:
+    views = {view.engine: view for view in application.breakers.views()}
+    engines = [
+        EngineStatus(name=engine.name, available=await engine.is_available(), breaker=views[engine.name])
+        for engine in application.engines
+    ]
+    return tuple(engines), await application.budget.status()
+
+
+def _print(engines: tuple[EngineStatus, ...], budgets: tuple[BudgetScope, ...]) -> None:
+    table = Table("engine", "ready", "breaker", "calls", "failed", "slow", "quality", box=None, header_style="bold")
+    for one in engines:
+        view = one.breaker
+        table.add_row(
+            printable(one.name),
+            "yes" if one.available else "no",
+            Text(_state(view), style="green" if view.next_try is None else "bold red"),
+            str(view.calls),
+            str(view.failed),
+            str(view.slow),
+            "-" if view.quality.mean is None else f"{view.quality.mean:.2f}",
+        )
+    out.print(table)
+    for budget in budgets:
+        limit = "no limit" if budget.limit_usd is None else f"of ${budget.limit_usd:.2f}"
+        say(
+            f"{budget.period.scope.value}: ${budget.spent_usd:.4f} spent {limit}, "
+            f"${budget.reserved_usd:.4f} set aside; starts anew {budget.period.resets_at:%Y-%m-%d %H:%M} UTC"
+        )
+
+
+def _state(view: BreakerView) -> str:
+    held = " (would open, but nobody else could answer)" if view.held else ""
+    again = f", next try {view.next_try:%H:%M:%S} UTC" if view.next_try else ""
+    return f"{view.state.value}{held}{again}"
+
+
+def _engine_as_json(one: EngineStatus) -> dict[str, Any]:
+    return {"name": one.name, "available": one.available, "breaker": _plain(asdict(one.breaker))}
+
+
+def _budget_as_json(budget: BudgetScope) -> dict[str, Any]:
+    return {
+        "scope": budget.period.scope.value,
+        "limit_usd": budget.limit_usd,
+        "spent_usd": budget.spent_usd,
+        "reserved_usd": budget.reserved_usd,
+        "resets_at": budget.period.resets_at.isoformat(),
+    }
+
+
+def _plain(value: Any) -> Any:
+    """The value with times as text, for JSON."""
+    match value:
+        case dict():
+            return {key: _plain(inner) for key, inner in value.items()}
+        case datetime():
+            return value.isoformat()
+        case _:
+            return value

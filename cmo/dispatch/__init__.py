@@ -1,0 +1,1 @@
+"""Between pipeline and engines: which one a question goes to, and asking it within breakers and budget."""

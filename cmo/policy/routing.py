@@ -1,0 +1,318 @@
+"""Which engine a question goes to, and why. Pure: all it depends on comes in as facts, no I/O, no clock.
+
+A decision passes an ordered row of checks. Each is a function of the facts and of the engines that are left, and either
+lets them pass, or takes some away, or decides. A further check is one such function with its reason, put in its place
+in `_checks`. The words of a check are for people and repeat nothing that came from outside.
+
+Money holds for every check: an engine that one of them decides for, but that cannot be paid, goes to the check of the
+budget, which then decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
+from typing import NamedTuple, TypeAlias
+
+from cmo.policy.assignment import bucket, within
+from cmo.policy.rules import Rule, judge
+from cmo.values import Decision, QuestionKind, RoutingCheck
+
+
+class Reason(StrEnum):
+    """Why an engine was chosen, or none. The reason of a conditional rule is "rule:" and its name."""
+
+    NO_ENGINE = "no_engine"
+    EMERGENCY_STOP = "emergency_stop"
+    ONLY_ENGINE = "only_engine"
+    INTEGRATION_DISABLED = "integration_disabled"
+    FORCED_COHORT = "forced_cohort"
+    USER_CHOICE = "user_choice"
+    CIRCUIT_OPEN = "circuit_open"
+    QUALITY_BELOW_THRESHOLD = "quality_below_threshold"
+    BUDGET_EXHAUSTED = "budget_exhausted"
+    RULE = "rule"
+    ROLLOUT = "rollout"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineFacts:
+    """What matters of one engine for one question.
+
+    `available`: it is configured and has something to look into. `estimate_usd` is the most the question can cost
+    there, `affordable` whether that may still be spent. `can_be_free`: it can also answer without spending anything.
+    """
+
+    name: str
+    available: bool
+    breaker_open: bool
+    quality_low: bool
+    estimate_usd: float
+    affordable: bool
+    can_be_free: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoutingFacts:
+    """All that a decision depends on.
+
+    `engines` are in order of preference; the first is the home engine, to which the rollout leads. `forced` is the
+    engine set for everybody, `chosen` the one this person chose. `rollout_percentage` is the share of people for the
+    home engine. From `characters` on it is about the question, as rules.QuestionFacts says. `configuration` names the
+    version of everything an admin has set.
+    """
+
+    engines: tuple[EngineFacts, ...]
+    emergency_stopped: frozenset[str]
+    integration_enabled: bool
+    forced: str | None
+    chosen: str | None
+    user_id: str
+    salt: str
+    rollout_percentage: float
+    fallback_allowed: bool
+    conditional_routing: bool
+    rules: tuple[Rule, ...]
+    characters: int
+    words: int
+    kind: QuestionKind
+    coverage: float | None
+    cohort: str
+    region: str
+    configuration: str
+
+
+Engines: TypeAlias = tuple[EngineFacts, ...]
+
+
+class Verdict(NamedTuple):
+    """What a check says: its name, why, and the engines it leaves.
+
+    With a `reason` it has decided: for the first engine left, or for none. `free` allows only what costs nothing. A
+    named tuple, because a frozen dataclass takes three times as long to make, and a decision makes a dozen.
+    """
+
+    name: str
+    words: str
+    left: Engines
+    reason: str = ""
+    rule: str = ""
+    free: bool = False
+
+    @property
+    def overspends(self) -> bool:
+        """Whether it has decided for an engine that cannot be paid."""
+        return bool(self.reason and self.left and not self.free and not self.left[0].affordable)
+
+
+Check: TypeAlias = Callable[[RoutingFacts, Engines], Verdict]
+
+
+def decide(facts: RoutingFacts) -> Decision:
+    """The engine for the question, with all checks passed; the last one is the one that decided."""
+    verdicts = tuple(_verdicts(facts))
+    last = verdicts[-1]
+    engine = last.left[0].name if last.left else None
+    return Decision(
+        engine=engine,
+        reason=str(last.reason),
+        bucket=bucket(facts.user_id, facts.salt),
+        configuration=facts.configuration,
+        rule=last.rule,
+        free=last.free,
+        fallbacks=_fallbacks(facts, engine),
+        checks=tuple(
+            RoutingCheck(name=str(verdict.name), matched=verdict.reason != "", words=verdict.words)
+            for verdict in verdicts
+        ),
+    )
+
+
+def spoken(engine: str) -> str:
+    """The engine's name inside a sentence for people."""
+    return _SPOKEN.get(engine, engine)
+
+
+def titled(engine: str) -> str:
+    """The engine's name at the beginning of a sentence or alone."""
+    name = spoken(engine)
+    return name[:1].upper() + name[1:]
+
+
+def _verdicts(facts: RoutingFacts) -> Iterator[Verdict]:
+    left = tuple(engine for engine in facts.engines if engine.available)
+    for check in _checks(facts):
+        verdict = check(facts, left)
+        left = verdict.left
+        if verdict.overspends:
+            yield verdict._replace(reason="")
+            yield _budget(facts, left)
+            return
+        yield verdict
+        if verdict.reason:
+            return
+
+
+def _checks(facts: RoutingFacts) -> tuple[Check, ...]:
+    """The checks in order; the last one always decides."""
+    return (
+        _no_engine,
+        _emergency_stop,
+        _only_engine,
+        _integration,
+        _forced,
+        _chosen,
+        _circuit,
+        _quality,
+        _budget,
+        *_rule_checks(facts),
+        _rollout,
+    )
+
+
+def _no_engine(facts: RoutingFacts, left: Engines) -> Verdict:
+    if not left:
+        return Verdict(Reason.NO_ENGINE, "No engine is ready to answer.", left, Reason.NO_ENGINE)
+    return Verdict(Reason.NO_ENGINE, f"Ready to answer: {_names(left)}.", left)
+
+
+def _emergency_stop(facts: RoutingFacts, left: Engines) -> Verdict:
+    going = tuple(engine for engine in left if engine.name not in facts.emergency_stopped)
+    if len(going) == len(left):
+        return Verdict(Reason.EMERGENCY_STOP, "No emergency stop is in the way.", left)
+    stopped = _names(engine for engine in left if engine.name in facts.emergency_stopped)
+    reason = Reason.EMERGENCY_STOP if len(going) < 2 else ""
+    return Verdict(Reason.EMERGENCY_STOP, f"Emergency stop: {stopped}.", going, reason)
+
+
+def _only_engine(facts: RoutingFacts, left: Engines) -> Verdict:
+    if len(left) > 1:
+        return Verdict(Reason.ONLY_ENGINE, "There is more than one engine to choose from.", left)
+    words = f"Only {spoken(left[0].name)} can be asked; no other engine is ready to answer."
+    return Verdict(Reason.ONLY_ENGINE, words, left, Reason.ONLY_ENGINE)
+
+
+def _integration(facts: RoutingFacts, left: Engines) -> Verdict:
+    home = facts.engines[0].name
+    if facts.integration_enabled:
+        return Verdict(Reason.INTEGRATION_DISABLED, f"Asking {spoken(home)} is switched on.", left)
+    others = tuple(engine for engine in left if engine.name != home)
+    words = f"Asking {spoken(home)} is switched off in the settings."
+    return Verdict(Reason.INTEGRATION_DISABLED, words, others, Reason.INTEGRATION_DISABLED)
+
+
+def _forced(facts: RoutingFacts, left: Engines) -> Verdict:
+    if facts.forced is None:
+        return Verdict(Reason.FORCED_COHORT, "No engine is set for everybody.", left)
+    if not (named := _named(facts.forced, left)):
+        return Verdict(Reason.FORCED_COHORT, "The engine set for everybody cannot be asked.", left)
+    words = f"The settings send everybody to {spoken(facts.forced)}.{_but_resting(named)}"
+    return Verdict(Reason.FORCED_COHORT, words, named, Reason.FORCED_COHORT)
+
+
+def _chosen(facts: RoutingFacts, left: Engines) -> Verdict:
+    if facts.chosen is None:
+        return Verdict(Reason.USER_CHOICE, "You left the choice of the engine open.", left)
+    if not (named := _named(facts.chosen, left)):
+        return Verdict(Reason.USER_CHOICE, "The engine you chose cannot be asked.", left)
+    words = f"You chose {spoken(facts.chosen)}.{_but_resting(named)}"
+    return Verdict(Reason.USER_CHOICE, words, named, Reason.USER_CHOICE)
+
+
+def _circuit(facts: RoutingFacts, left: Engines) -> Verdict:
+    good = tuple(engine for engine in left if not engine.breaker_open)
+    return _passed_over(Reason.CIRCUIT_OPEN, "resting after failures", left, good)
+
+
+def _quality(facts: RoutingFacts, left: Engines) -> Verdict:
+    good = tuple(engine for engine in left if not engine.quality_low)
+    return _passed_over(Reason.QUALITY_BELOW_THRESHOLD, "short of the quality wanted in recent answers", left, good)
+
+
+def _passed_over(reason: Reason, state: str, left: Engines, good: Engines) -> Verdict:
+    """Go on with the good engines; with all of them when none is good, because somebody has to answer."""
+    if len(good) == len(left):
+        return Verdict(reason, f"No engine is {state}.", left)
+    if not good:
+        return Verdict(reason, f"Every engine is {state}, so none is passed over.", left)
+    words = f"Passed over, because {state}: {_names(engine for engine in left if engine not in good)}."
+    return Verdict(reason, words, good, reason if len(good) == 1 else "")
+
+
+def _budget(facts: RoutingFacts, left: Engines) -> Verdict:
+    """The cheapest engine that may be asked, as soon as one of those left cannot be paid.
+
+    Of those left first, then of those passed over before: it is better to ask one of them than nobody.
+    """
+    if all(engine.affordable for engine in left):
+        return Verdict(Reason.BUDGET_EXHAUSTED, "What this question may cost can still be spent.", left)
+    short = "; ".join(
+        f"{spoken(engine.name)} (up to ${engine.estimate_usd:.4f})" for engine in left if not engine.affordable
+    )
+    words = f"More than may still be spent: {short}."
+    others = tuple(engine for engine in _usable(facts) if engine not in left)
+    for group in (left, others):
+        if payable := [engine for engine in group if engine.affordable]:
+            cheapest = min(payable, key=lambda engine: engine.estimate_usd)
+            return Verdict(Reason.BUDGET_EXHAUSTED, words, (cheapest,), Reason.BUDGET_EXHAUSTED)
+        if free := tuple(engine for engine in group if engine.can_be_free):
+            words = f"{words} Only what costs nothing is done."
+            return Verdict(Reason.BUDGET_EXHAUSTED, words, free[:1], Reason.BUDGET_EXHAUSTED, free=True)
+    return Verdict(Reason.BUDGET_EXHAUSTED, f"{words} No engine can answer for nothing.", (), Reason.BUDGET_EXHAUSTED)
+
+
+def _rule_checks(facts: RoutingFacts) -> tuple[Check, ...]:
+    return tuple(partial(_rule, rule) for rule in facts.rules) if facts.conditional_routing else (_no_rules,)
+
+
+def _no_rules(facts: RoutingFacts, left: Engines) -> Verdict:
+    return Verdict(Reason.RULE, "Rules about the question are switched off.", left)
+
+
+def _rule(rule: Rule, facts: RoutingFacts, left: Engines) -> Verdict:
+    name = f"rule:{rule.name}"
+    finding = judge(rule, facts)
+    if not finding.holds:
+        return Verdict(name, finding.words, left)
+    if not (named := _named(rule.engine, left)):
+        return Verdict(name, f"{finding.words} But the engine for that cannot be asked.", left)
+    return Verdict(name, finding.words, named, name, rule.name)
+
+
+def _rollout(facts: RoutingFacts, left: Engines) -> Verdict:
+    """The home engine, which comes first, for its share of people; the next one for the others."""
+    home = facts.engines[0].name
+    share, place = facts.rollout_percentage, bucket(facts.user_id, facts.salt)
+    share_words = f"the {share:g} % of people whose questions go to {spoken(home)} (your place: {place:.2f})"
+    if within(place, share):
+        return Verdict(Reason.ROLLOUT, f"You are among {share_words}.", left, Reason.ROLLOUT)
+    others = tuple(engine for engine in left if engine.name != home)
+    return Verdict(Reason.ROLLOUT, f"You are not among {share_words}.", others, Reason.ROLLOUT)
+
+
+def _usable(facts: RoutingFacts) -> Engines:
+    """The engines that may be asked at all."""
+    return tuple(engine for engine in facts.engines if engine.available and engine.name not in facts.emergency_stopped)
+
+
+def _fallbacks(facts: RoutingFacts, engine: str | None) -> tuple[str, ...]:
+    if engine is None or not facts.fallback_allowed:
+        return ()
+    return tuple(other.name for other in _usable(facts) if other.name != engine)
+
+
+def _named(name: str, left: Engines) -> Engines:
+    return tuple(engine for engine in left if engine.name == name)
+
+
+def _but_resting(named: Engines) -> str:
+    return " It is resting after failures, so another engine may have to answer." if named[0].breaker_open else ""
+
+
+def _names(engines: Iterable[EngineFacts]) -> str:
+    return ", ".join(spoken(engine.name) for engine in engines)
+
+
+_SPOKEN = {"lightrag": "your papers", "perplexity": "the web"}
