@@ -32,6 +32,9 @@ _RETIRES = (
 )
 """When OpenAI takes models off its API (OpenAI, "Deprecations", as of November 2026)."""
 
+SOON_DAYS = 60
+"""A model that is shut down earlier than that is told, so that there is time to choose another."""
+
 _DATED = re.compile(r"-\d{4}-\d{2}-\d{2}$")
 
 
@@ -85,6 +88,12 @@ def retires_on(model: str) -> date | None:
     """The day on which a model of OpenAI is shut down, None when none is known. A dated name is its model's."""
     name = _DATED.sub("", model.lower().removeprefix("openai/"))
     return next((day for day, names in _RETIRES if name in names), None)
+
+
+def retires_soon(model: str, today: date) -> date | None:
+    """The day on which a model is shut down, when that is less than SOON_DAYS away or past."""
+    day = retires_on(model)
+    return day if day is not None and (day - today).days < SOON_DAYS else None
 
 
 def _listed_price(model: str, provider: str | None, base_url: str | None) -> Price | None:

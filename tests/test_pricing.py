@@ -2,12 +2,12 @@
 
 import subprocess
 import sys
-from datetime import date
+from datetime import date, timedelta
 
 import pytest
 from genai_prices.data_snapshot import DataSnapshot, set_custom_snapshot
 
-from cmo.pricing import Price, cost_usd, price_of, retires_on, with_own_prices
+from cmo.pricing import Price, cost_usd, price_of, retires_on, retires_soon, with_own_prices
 
 
 @pytest.mark.parametrize(
@@ -124,3 +124,12 @@ def test_prices_that_another_part_fetched_are_not_used() -> None:
         assert price_of("gpt-6-sol") is not None
     finally:
         set_custom_snapshot(None)
+
+
+def test_a_model_is_told_to_retire_soon_in_its_last_sixty_days_and_after() -> None:
+    shut_down = date(2027, 1, 14)
+
+    assert retires_soon("gpt-4o", shut_down - timedelta(days=60)) is None
+    assert retires_soon("gpt-4o", shut_down - timedelta(days=59)) == shut_down
+    assert retires_soon("gpt-4o", shut_down + timedelta(days=1)) == shut_down
+    assert retires_soon("gpt-6-luna", shut_down) is None

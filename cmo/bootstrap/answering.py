@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 import hashlib
+import logging
 import random
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -31,6 +32,7 @@ from cmo.interfaces import ChatModel, Clock, Embedder, Engine, Extractor, Questi
 from cmo.library.generations import GenerationInfo
 from cmo.library.process import IndexingProcess
 from cmo.library.view import Library
+from cmo.logs import fields
 from cmo.models.extractive import ExtractiveModel
 from cmo.models.minilm import MiniLM
 from cmo.models.question_kind import QuestionKinds
@@ -38,6 +40,7 @@ from cmo.models.rewriting import CarriedNames, ModelRewriter, follows_up, larges
 from cmo.pipeline import QuestionPipeline
 from cmo.policy.breaker import BreakerRules, BreakerState, QualityRules, Recovery
 from cmo.policy.rules import DEFAULT_RULES, Rule
+from cmo.pricing import retires_soon
 from cmo.settings import EngineChoice, Settings
 from cmo.storage.breakers import SqlBreakerStore
 from cmo.storage.budget import SqlBudget
@@ -47,6 +50,8 @@ from cmo.storage.response_stores import store_at
 from cmo.translation.detect import LanguageDetector
 from cmo.translation.glossary import Glossary
 from cmo.values import EngineRequest
+
+_log = logging.getLogger(__name__)
 
 REWRITE_SECONDS = 8.0
 """How long the model may take to complete a follow-up question, before the names in it are carried over instead."""
@@ -177,6 +182,8 @@ async def _served(
     # A second of importing and 57 MB, which only those pay for who have a server.
     from cmo.bootstrap.models import chat_of, embedder_of, open_server
 
+    if day := retires_soon(settings.openai_model, clock.now().date()):
+        _log.warning("model_retires_soon", extra=fields(model=settings.openai_model, day=day.isoformat()))
     server = await open_server(settings, stack)
     payments = Payments(spending, ledger, clock, at_home=server.at_home)
     embedder = embedder_of(server, settings, payments.book) if settings.embeds_on_server else None

@@ -15,11 +15,8 @@ from cmo.bootstrap.web import open_web_engine
 from cmo.cli.checks import Finding, Status
 from cmo.errors import OracleError
 from cmo.policy.budget import dollars
-from cmo.pricing import retires_on
+from cmo.pricing import retires_soon
 from cmo.settings import Settings
-
-SOON_DAYS = 60
-"""A model that is shut down earlier is told."""
 
 
 async def model_server(settings: Settings) -> Finding:
@@ -75,7 +72,6 @@ async def budget(settings: Settings) -> Finding:
 
 def _unless_retired(models: list[str], today: date) -> Finding:
     for name in models:
-        day = retires_on(name)
-        if day is not None and (day - today).days < SOON_DAYS:
+        if day := retires_soon(name, today):
             return Finding(Status.WARNING, f"{name} is shut down on {day:%Y-%m-%d}.", "Set OPENAI_MODEL to another.")
     return Finding(Status.OK, f"It answers and has {', '.join(models)}.")

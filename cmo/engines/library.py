@@ -47,6 +47,9 @@ NOT_CITED = "The answer does not say which passages it rests on: it cannot be ch
 MODEL_LATE = "The language model did not finish in time."
 MODEL_FAILED = "These are sentences from the papers, put together without the language model."
 
+_EMPHASIS = "*_\"'“"
+"""What models put before the words they were told to begin with."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -221,10 +224,11 @@ class _Opening:
         if self._held is None:
             return piece
         self._held = (self._held + piece).lstrip()
-        if self._held.startswith(NOT_IN_THE_PAPERS):
+        said = self._held.lstrip(_EMPHASIS)
+        if said.startswith(NOT_IN_THE_PAPERS):
             self.refused = True
             return ""
-        if NOT_IN_THE_PAPERS.startswith(self._held):
+        if NOT_IN_THE_PAPERS.startswith(said):
             return ""
         shown, self._held = self._held, None
         return shown

@@ -74,7 +74,7 @@ def refusal(status: int, body: bytes, headers: Mapping[str, str], now: datetime)
         return CallFailed(RETIRED, charged=False, status=status)
     if status == 429 or status >= 500:
         wait = retry_after(headers.get("retry-after"), now)
-        when = f"in {math.ceil(wait)} s" if wait else "in a while"
+        when = f"in {math.ceil(wait)} second{'s' * (wait > 1)}" if wait else "in a while"
         words = f"{_BUSY if status == 429 else _BROKEN} (HTTP {status}): please ask again {when}."
         return CallFailed(words, again=True, wait_seconds=wait, charged=False, status=status)
     words = _REFUSALS.get(status, f"Perplexity answered in an unexpected way (HTTP {status}).")
