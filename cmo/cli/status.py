@@ -13,7 +13,8 @@ from cmo.bootstrap.answering import Application
 from cmo.cli.options import JsonOption, PapersOption, StorageOption, settings_for
 from cmo.cli.output import out, print_json, printable, say
 from cmo.cli.session import errors_as_sentences, open_session
-from cmo.dispatch.breakers import BreakerView
+from cmo.dispatch.breakers import BreakerView, QualityView
+from cmo.policy.breaker import LETTING_PASS, BreakerState
 from cmo.policy.budget import BudgetScope
 
 
@@ -55,25 +56,34 @@ def _print(engines: tuple[EngineStatus, ...], budgets: tuple[BudgetScope, ...]) 
         table.add_row(
             printable(one.name),
             "yes" if one.available else "no",
-            Text(_state(view), style="green" if view.next_try is None else "bold red"),
+            Text(_state(view), style="green" if view.state in LETTING_PASS else "bold red"),
             str(view.calls),
             str(view.failed),
             str(view.slow),
-            "-" if view.quality.mean is None else f"{view.quality.mean:.2f}",
+            Text(_quality(view.quality), style="" if view.quality.state in LETTING_PASS else "bold red"),
         )
     out.print(table)
     for budget in budgets:
-        limit = "no limit" if budget.limit_usd is None else f"of ${budget.limit_usd:.2f}"
+        limit = ", no limit" if budget.limit_usd is None else f" of ${budget.limit_usd:.2f}"
         say(
-            f"{budget.period.scope.value}: ${budget.spent_usd:.4f} spent {limit}, "
+            f"{budget.period.scope.value}: ${budget.spent_usd:.4f} spent{limit}, "
             f"${budget.reserved_usd:.4f} set aside; starts anew {budget.period.resets_at:%Y-%m-%d %H:%M} UTC"
         )
 
 
 def _state(view: BreakerView) -> str:
-    held = " (would open, but nobody else could answer)" if view.held else ""
-    again = f", next try {view.next_try:%H:%M:%S} UTC" if view.next_try else ""
-    return f"{view.state.value}{held}{again}"
+    why_not = "it only measures" if view.state is BreakerState.METRICS_ONLY else "nobody else could answer"
+    held = f" (would open, but {why_not})" if view.held else ""
+    return f"{view.state.value}{held}{_again(view.next_try)}"
+
+
+def _quality(view: QualityView) -> str:
+    mean = "-" if view.mean is None else f"{view.mean:.2f}"
+    return mean if view.state is BreakerState.CLOSED else f"{mean} ({view.state.value}{_again(view.next_try)})"
+
+
+def _again(next_try: datetime | None) -> str:
+    return f", next try {next_try:%H:%M:%S} UTC" if next_try else ""
 
 
 def _engine_as_json(one: EngineStatus) -> dict[str, Any]:

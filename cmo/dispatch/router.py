@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from cmo.errors import OracleError
@@ -104,7 +104,7 @@ class Router:
 
     def _of(self, engine: Engine, request: EngineRequest, *, is_available: bool, left_usd: float | None) -> EngineFacts:
         estimate = engine.ceiling_usd(request)
-        free = engine.ceiling_usd(_for_free(request))
+        free = engine.ceiling_usd(replace(request, free=True))
         return EngineFacts(
             name=engine.name,
             available=is_available,
@@ -131,13 +131,3 @@ class Router:
             return await self._coverage(search_text)
         except OracleError:
             return None
-
-
-def _for_free(request: EngineRequest) -> EngineRequest:
-    return EngineRequest(
-        question=request.question,
-        search_text=request.search_text,
-        seconds=request.seconds,
-        mode=request.mode,
-        free=True,
-    )

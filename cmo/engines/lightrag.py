@@ -51,8 +51,8 @@ _CONTEXT_CHARACTERS = 40_000
 _NO_LIMIT = 10_000_000
 _QUEUE = 4
 
-_OWN_WORDS = re.compile(r"^.*\[(?:LLM|Embedding) func\] ")
-"""What LightRAG puts before the message of a model's error."""
+_OWN_WORDS = re.compile(r"^(?:C\[\d+/\d+\]: \S+: |\w+\[\w+\] index flush failed: )")
+"""What LightRAG puts before the message of a model's error: where it was, extracting a passage or embedding."""
 
 _CANARY = "```\nPlasma glucose and lactate were higher in type 2 diabetes.\n```"
 

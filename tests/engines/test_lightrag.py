@@ -7,7 +7,7 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,8 @@ import pytest
 from cmo.engines.lightrag import MODES, GraphIndex, lightrag_arguments, lightrag_text
 from cmo.engines.lightrag_extraction import CharacterTokenizer, Fence, extraction_json
 from cmo.engines.lightrag_runtime import LoopThread, load_lightrag
-from cmo.errors import EngineUnavailable, IndexDamaged, LibraryError, ModelUnavailable
+from cmo.errors import BudgetExhausted, EngineUnavailable, IndexDamaged, LibraryError, ModelUnavailable
+from cmo.interfaces import Vectors
 from cmo.storage.graph_tables import GraphTables
 from cmo.values import Entity, Extraction, Keywords, Passage, Relation
 from tests.engines.fakes import WordEmbedder, WordExtractor, document, passages
@@ -445,8 +446,35 @@ async def test_an_extractor_that_fails_says_so_before_anything_is_written(databa
         async def extract(self, text: str) -> Extraction:
             raise ModelUnavailable("The model server is busy.")
 
-    with pytest.raises(ModelUnavailable, match="The model server is busy"):
+    with pytest.raises(ModelUnavailable, match=r"^The model server is busy\.$"):
         await index(database, extractor=Down()).open()
+
+
+@pytest.mark.parametrize("part", ["embedder", "extractor"])
+async def test_why_a_model_failed_is_told_in_its_own_words(database: Path, part: str) -> None:
+    class Spent(WordExtractor):
+        """Nothing more may be spent after the first text, that of the canary."""
+
+        async def extract(self, text: str) -> Extraction:
+            if part == "extractor" and self.texts:
+                raise BudgetExhausted("The budget is spent [5 of 5 dollars: all].")
+            return await super().extract(text)
+
+    class SpentEmbedder(WordEmbedder):
+        async def embed(self, texts: Sequence[str]) -> Vectors:
+            if self.broken:
+                raise BudgetExhausted("The budget is spent [5 of 5 dollars: all].")
+            return await super().embed(texts)
+
+    embedder = SpentEmbedder()
+    graph = index(database, embedder=embedder, extractor=Spent())
+    await graph.open()
+    embedder.broken = part == "embedder"
+    with pytest.raises(LibraryError) as failure:
+        await insert(graph, 1, "Lactate in sepsis.")
+    await graph.close()
+
+    assert str(failure.value) == "LightRAG could not take the document in: The budget is spent [5 of 5 dollars: all]."
 
 
 async def test_passages_are_extracted_side_by_side(database: Path) -> None:

@@ -16,11 +16,12 @@ from cmo.engines.papers import (
     GRAPH_MODES,
     NOT_INDEXED,
     TEXT_FAILED,
+    UNREADABLE,
     PapersRetriever,
     fuse,
     search_words,
 )
-from cmo.errors import EngineUnavailable, IndexDamaged
+from cmo.errors import EngineUnavailable, IndexDamaged, ModelUnavailable
 from cmo.library.generations import POINTER, GenerationInfo, Recipe, create, generations, prepare, serve
 from cmo.storage.manifest import SCHEMA, FileRow, Manifest, StoredDocument, StoredPage
 from cmo.values import Document, Entity, Extraction, FileStatus, Keywords, Passage
@@ -181,6 +182,19 @@ async def test_the_graph_is_asked_in_every_mode_and_opened_once(storage: Path, s
     assert graph.opened == 1
 
 
+@pytest.mark.parametrize("mode", ["local", "global", "hybrid", "naive"])
+async def test_every_mode_but_mix_goes_alone_and_the_text_is_searched_besides(
+    storage: Path, searching: Searching, mode: str
+) -> None:
+    build(storage, 1, 2)
+    graph = FakeGraph(finds=[chunk_id(1)])
+
+    retrieval = await searching(graph).retrieve("lactate", top_k=5, mode=mode)
+
+    assert graph.modes == [mode]
+    assert {scored.passage.chunk_id for scored in retrieval.passages} == {chunk_id(1), chunk_id(2)}
+
+
 async def test_a_question_is_searched_by_other_names_too(storage: Path, searching: Searching) -> None:
     build(storage, 1, 3)
 
@@ -201,6 +215,32 @@ async def test_when_the_graph_fails_the_text_answers_and_the_person_is_told(
 
     assert [scored.passage.chunk_id for scored in retrieval.passages] == [chunk_id(2)]
     assert retrieval.degraded == GRAPH_FAILED
+
+
+async def test_when_the_embedding_model_is_missing_the_person_is_told_which_and_what_to_do(
+    storage: Path, searching: Searching
+) -> None:
+    class WithoutModel(FakeGraph):
+        async def open(self) -> None:
+            raise ModelUnavailable("The index was made with text-embedding-3-small: configure it again.")
+
+    build(storage, 1, 2)
+
+    retrieval = await searching(WithoutModel()).retrieve("lactate", top_k=5)
+
+    assert [scored.passage.chunk_id for scored in retrieval.passages] == [chunk_id(2)]
+    assert retrieval.degraded == (f"{GRAPH_FAILED} The index was made with text-embedding-3-small: configure it again.")
+
+
+async def test_a_model_that_cannot_be_found_while_the_graph_is_made_is_told_too(storage: Path) -> None:
+    def make_graph(_: GenerationInfo) -> FakeGraph:
+        raise ModelUnavailable("Configure the model again.")
+
+    build(storage, 1)
+    retriever = PapersRetriever(storage=storage, make_graph=make_graph, extractor=FakeExtractor())
+
+    assert (await retriever.retrieve("glucose", top_k=5)).degraded == f"{GRAPH_FAILED} Configure the model again."
+    await retriever.close()
 
 
 async def test_a_graph_that_could_not_be_opened_is_tried_again(storage: Path, searching: Searching) -> None:
@@ -298,6 +338,38 @@ async def test_a_document_is_found_from_the_moment_it_is_published(storage: Path
     writer.close()
 
     assert (before, sorted(after)) == ([chunk_id(1)], [chunk_id(1), chunk_id(2)])
+
+
+async def test_the_version_changes_with_whatever_can_be_found(storage: Path, searching: Searching) -> None:
+    info = build(storage, 1)
+    retriever = searching(FakeGraph(), FakeGraph())
+    first = await retriever.version()
+    writer = Manifest(info.database, writable=True)
+    add(writer, 2, published=False)
+    pending = await retriever.version()
+    add(writer, 2)
+    writer.close()
+    published = await retriever.version()
+    build(storage, 1, name="2")
+
+    assert pending == first
+    assert len({first, published, await retriever.version()}) == 3
+
+
+async def test_without_a_paper_to_find_there_is_no_version(storage: Path, searching: Searching) -> None:
+    retriever = searching(FakeGraph())
+    unindexed = await retriever.version()
+    build(storage)
+
+    assert (unindexed, await retriever.version()) == ("", "")
+
+
+async def test_an_index_that_cannot_be_read_is_not_taken_for_an_empty_one(storage: Path, searching: Searching) -> None:
+    build(storage, 1)
+    (storage / POINTER).unlink()
+    (storage / POINTER).mkdir()
+
+    assert await searching(FakeGraph()).version() == UNREADABLE
 
 
 async def test_many_passages_that_cannot_be_found_yet_do_not_crowd_out_the_others(

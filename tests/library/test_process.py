@@ -158,6 +158,18 @@ async def test_a_run_can_follow_a_run_and_forgets_its_error(running: Running) ->
     assert run.error is None
 
 
+async def test_only_the_run_that_is_allowed_to_cost_money_is_told_so() -> None:
+    told = "import json, sys; print(json.dumps({'error': ' '.join(sys.argv[1:])})); sys.exit(1)"
+    run = IndexingProcess((sys.executable, "-c", told, "--json"))
+    errors = []
+    for paid in (False, True, False):
+        await run.start(paid=paid)
+        await run.wait()
+        errors.append(run.error)
+
+    assert errors == ["--json", "--json --yes", "--json"]
+
+
 async def test_a_cancelled_run_ends_itself_and_is_no_failure(running: Running) -> None:
     run = running("finish-on-term", "progress 1 9", "wait")
     await run.start()

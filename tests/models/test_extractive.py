@@ -1,3 +1,5 @@
+import pytest
+
 from cmo.models.extractive import MOST_PAGES, ExtractiveModel
 from cmo.values import ScoredPassage, Selection
 from tests.models.test_evidence import found
@@ -63,3 +65,42 @@ async def test_a_passage_is_embedded_once_for_many_questions() -> None:
 async def test_confidence_is_a_probability() -> None:
     for question in ("What predicted death in sepsis patients?", "glucose", "Who won?"):
         assert 0 <= (await ask(question, LIBRARY)).confidence <= 1
+
+
+async def test_coverage_is_the_cosine_of_the_passage_most_like_the_question() -> None:
+    model = ExtractiveModel(WordEmbedder())
+    same = found("lactate predicted death in sepsis")
+
+    assert await model.coverage("lactate predicted death in sepsis", [*LIBRARY, same]) == pytest.approx(1.0, abs=1e-5)
+
+
+async def test_more_passages_never_lower_the_coverage() -> None:
+    model = ExtractiveModel(WordEmbedder())
+    question = "How was glucose measured in patients?"
+    values = [await model.coverage(question, LIBRARY[:number]) for number in range(len(LIBRARY) + 1)]
+
+    assert values == sorted(values)
+    assert values[0] == 0.0
+
+
+async def test_a_question_of_the_papers_is_covered_better_than_one_about_something_else() -> None:
+    model = ExtractiveModel(WordEmbedder())
+
+    inside = await model.coverage("What predicted death in patients with sepsis?", LIBRARY)
+    outside = await model.coverage("Who won yesterday's football match?", LIBRARY)
+
+    assert inside > outside + 0.2
+
+
+async def test_a_question_without_words_is_not_covered() -> None:
+    assert await ExtractiveModel(WordEmbedder()).coverage("?!", LIBRARY) == 0.0
+
+
+async def test_answering_embeds_nothing_again_that_coverage_has_embedded() -> None:
+    embedder = WordEmbedder()
+    model = ExtractiveModel(embedder)
+    await model.coverage("How was glucose measured?", LIBRARY)
+    before = len(embedder.embedded)
+    await ask("How was glucose measured?", LIBRARY, model)
+
+    assert embedder.embedded[before:] == ["How was glucose measured?"]

@@ -210,6 +210,17 @@ def test_every_change_of_what_can_be_found_raises_the_revision(manifest: Manifes
     assert revisions == sorted(set(revisions))
 
 
+def test_it_is_empty_while_no_document_can_be_found(manifest: Manifest) -> None:
+    before = manifest.is_empty()
+    manifest.add(stored(1, GLUCOSE))
+    pending = manifest.is_empty()
+    publish(manifest, 1, GLUCOSE)
+    published = manifest.is_empty()
+    manifest.record(gone=["1.pdf"])
+
+    assert (before, pending, published, manifest.is_empty()) == (True, True, False, True)
+
+
 def test_search_ranks_by_bm25_and_finds_word_forms(manifest: Manifest) -> None:
     often = publish(manifest, 1, "Lactates. Lactate and lactate again, in sepsis.")
     once = publish(manifest, 2, "Lactate was measured together with many other things in the blood of patients.")

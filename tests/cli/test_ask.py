@@ -1,0 +1,208 @@
+"""What `cmo ask` asks, and how it prints the answer."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from cmo.cli.app import app
+from cmo.errors import EngineUnavailable
+from cmo.values import Answer, Citation
+from tests.cli.fake_session import FakeApplication, open_for
+
+PAPER = Citation(
+    number=1, document="a.pdf", title="Paper A", page=3, quote="Glucose rose.", url="/papers/doc-1.pdf#page=3"
+)
+WEB = Citation(
+    number=2,
+    document="hmdb.ca",
+    title="Glucose",
+    page=0,
+    quote="A sugar.",
+    url="https://hmdb.ca/metabolites/HMDB0000122",
+    date="2025-03-01",
+)
+ANSWER = Answer(
+    text="Glucose rises [1]. It is a sugar [2].",
+    answered=True,
+    language="en",
+    engine="lightrag",
+    model="writer-1",
+    reason="rollout",
+    citations=(PAPER, WEB),
+    cost_usd=0.0123,
+    seconds=1.25,
+    notice="The graph could not be searched.",
+    written=True,
+    tokens_in=1_200,
+    tokens_out=80,
+    dropped_markers=1,
+)
+
+
+@pytest.fixture
+def application(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeApplication:
+    """It gives ANSWER."""
+    monkeypatch.chdir(tmp_path)
+    fake = FakeApplication()
+    fake.pipeline.answer = ANSWER
+    open_for("ask", fake, monkeypatch)
+    return fake
+
+
+def run(*arguments: str, stdin: str | None = None) -> Result:
+    return CliRunner().invoke(app, ["ask", *arguments], input=stdin)
+
+
+def printed(*arguments: str) -> dict[str, Any]:
+    result = run(*arguments, "--json")
+    assert (result.exit_code, result.stderr) == (0, "")
+    document: dict[str, Any] = json.loads(result.stdout)
+    return document
+
+
+def test_the_router_decides_for_a_person_called_cli_unless_told_otherwise(application: FakeApplication) -> None:
+    run(" What is glucose? ")
+
+    [asked] = application.pipeline.asked
+    assert (asked.text, asked.user_id, asked.choice) == ("What is glucose?", "cli", None)
+    assert asked.asked_at.tzinfo is not None
+
+
+def test_engine_and_person_can_be_named(application: FakeApplication) -> None:
+    run("What is glucose?", "--engine", "perplexity", "--user", "ann")
+
+    [asked] = application.pipeline.asked
+    assert (asked.user_id, asked.choice) == ("ann", "perplexity")
+
+
+def test_each_question_of_a_batch_is_asked_for_that_person_and_engine_in_a_thread_of_its_own(
+    application: FakeApplication,
+) -> None:
+    result = run("--batch", "--user", "ann", "--engine", "lightrag", stdin='{"question": "a"}\n{"question": "b"}\n')
+
+    asked = application.pipeline.asked
+    assert [(question.text, question.user_id, question.choice) for question in asked] == [
+        ("a", "ann", "lightrag"),
+        ("b", "ann", "lightrag"),
+    ]
+    assert len({question.thread_id for question in asked}) == 2
+    assert [json.loads(line)["answer"] for line in result.stdout.splitlines()] == [ANSWER.text] * 2
+
+
+def test_a_batch_with_a_question_nobody_could_answer_goes_on_and_fails_at_its_end(
+    application: FakeApplication,
+) -> None:
+    application.pipeline.error = EngineUnavailable("No index.")
+
+    result = run("--batch", stdin='{"id": 1, "question": "a"}\n{"id": 2, "question": "b"}\n')
+
+    assert result.exit_code == 1
+    assert [json.loads(line) for line in result.stdout.splitlines()] == [
+        {"id": 1, "error": "No index."},
+        {"id": 2, "error": "No index."},
+    ]
+
+
+def test_an_unknown_engine_is_wrong_usage_and_nothing_is_asked(application: FakeApplication) -> None:
+    assert run("What?", "--engine", "oracle").exit_code == 2
+    assert application.pipeline.asked == []
+
+
+def test_programs_get_the_whole_answer(application: FakeApplication) -> None:
+    document = printed("What is glucose?")
+
+    assert document | {"citations": []} == {
+        "answer": ANSWER.text,
+        "answered": True,
+        "language": "en",
+        "engine": "lightrag",
+        "model": "writer-1",
+        "reason": "rollout",
+        "citations": [],
+        "cost_usd": 0.0123,
+        "seconds": 1.25,
+        "notice": "The graph could not be searched.",
+        "written": True,
+        "tokens_in": 1_200,
+        "tokens_out": 80,
+        "cached_seconds": None,
+        "dropped_markers": 1,
+    }
+
+
+def test_a_page_of_the_web_has_no_page_number_for_programs(application: FakeApplication) -> None:
+    paper, web = printed("What is glucose?")["citations"]
+
+    assert (paper["page"], paper["document"], paper["date"]) == (3, "a.pdf", "")
+    assert web == {
+        "number": 2,
+        "document": "hmdb.ca",
+        "title": "Glucose",
+        "page": None,
+        "quote": "A sugar.",
+        "url": "https://hmdb.ca/metabolites/HMDB0000122",
+        "date": "2025-03-01",
+    }
+
+
+def test_the_age_of_a_kept_answer_is_told_to_programs_and_people(application: FakeApplication) -> None:
+    application.pipeline.answer = replace(ANSWER, cached_seconds=61.23)
+
+    assert printed("What?")["cached_seconds"] == 61.2
+    assert "answered 61 s before" in run("What?").stdout
+
+
+def test_people_see_answer_sources_notice_and_what_it_cost(application: FakeApplication) -> None:
+    lines = run("What is glucose?").stdout.splitlines()
+
+    assert lines == [
+        ANSWER.text,
+        "",
+        "[1] Paper A, p. 3 (a.pdf)",
+        "[2] Glucose, hmdb.ca, 2025-03-01, https://hmdb.ca/metabolites/HMDB0000122",
+        "The graph could not be searched.",
+        "lightrag (rollout) · writer-1 · 1.2 s · $0.0123 · for research, not for diagnosis",
+    ]
+
+
+def test_when_the_papers_do_not_answer_people_see_the_nearest_passages_and_it_is_no_failure(
+    application: FakeApplication,
+) -> None:
+    application.pipeline.answer = replace(ANSWER, answered=False, citations=(PAPER,), notice=None)
+
+    result = run("What is glucose?")
+
+    assert result.exit_code == 0
+    assert "    Glucose rose." in result.stdout.splitlines()
+
+
+def test_a_page_of_the_web_cannot_steer_the_terminal(application: FakeApplication) -> None:
+    application.pipeline.answer = replace(ANSWER, citations=(replace(WEB, number=1, title="\x1b[2Jgone"),))
+
+    assert "\x1b" not in run("What?").stdout
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_question_nobody_could_answer_is_its_sentence_and_exit_code_1(
+    application: FakeApplication, as_json: bool
+) -> None:
+    application.pipeline.error = EngineUnavailable("Your papers: No index. Ask again later.")
+
+    result = run("What?", *(["--json"] if as_json else []))
+
+    assert result.exit_code == 1
+    told = json.loads(result.stdout)["error"] if as_json else " ".join(result.stderr.split())
+    assert told == "Your papers: No index. Ask again later."
+
+
+def test_a_journey_without_an_end_is_told_too(application: FakeApplication) -> None:
+    application.pipeline.answer = None
+
+    result = run("What?")
+
+    assert result.exit_code == 1
+    assert "cmo doctor" in result.stderr
