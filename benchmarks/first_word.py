@@ -1,9 +1,9 @@
 """How long the first word of an answer takes from the model's server to the page that shows it.
 
 The real application is started on the papers that come with it, with servers in this process that play OpenAI and
-Perplexity, and asked in a real Chromium. Measured is the time from the moment the server had sent its first token to
-the moment that word stands in the page's document; all of it is on one machine, so there is one clock. The aim is
-150 ms.
+Perplexity, and asked in a real Chromium, five questions in each chat. Measured is the time from the moment the server
+had sent its first token to the moment that word stands in the page's document; all of it is on one machine, so there
+is one clock. The aim is 150 ms.
 
     python -m benchmarks.first_word [--questions 20]
 """
@@ -29,7 +29,11 @@ from tests.servers import FakeOpenAI, FakePerplexity
 
 AIM_MS = 150.0
 KEY = "sk-benchmark"
+DELAY_SECONDS = 0.3
+"""Before the first token. Real servers take longer; without any, what is measured is how long the page takes to draw
+the steps before it."""
 TOKEN_SECONDS = 0.02
+IN_ONE_CHAT = 5
 WORDS = 40
 """So many words follow the first one."""
 PATIENCE_MS = 60_000
@@ -53,19 +57,25 @@ class Measured:
 
     @property
     def median(self) -> float:
+        """Of all times."""
         return statistics.median(self.times)
 
     @property
     def p95(self) -> float:
+        """What 95 of 100 stay below."""
         return statistics.quantiles(self.times, n=20, method="inclusive")[-1]
 
 
 async def main_async(questions: int) -> bool:
+    """Measure both engines; whether the aim is met."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium is None:
         print("chromium is not installed")
         return False
-    async with FakeOpenAI(token_seconds=TOKEN_SECONDS) as model, FakePerplexity(token_seconds=TOKEN_SECONDS) as web:
+    async with (
+        FakeOpenAI(delay_seconds=DELAY_SECONDS, token_seconds=TOKEN_SECONDS) as model,
+        FakePerplexity(delay_seconds=DELAY_SECONDS, token_seconds=TOKEN_SECONDS) as web,
+    ):
         os.environ |= {
             "OPENAI_BASE_URL": model.url,
             "OPENAI_API_KEY": KEY,
@@ -77,29 +87,34 @@ async def main_async(questions: int) -> bool:
             async with serving(library, app="app.py") as server, async_playwright() as playwright:
                 browser = await playwright.chromium.launch(executable_path=chromium, args=FLAGS)
                 page = await browser.new_page()
-                await _open(page, server)
+                page.set_default_timeout(PATIENCE_MS)
                 results = [
-                    await measured(page, model, "Papers", questions),
-                    await measured(page, web, "Web", questions),
+                    await measured(page, server, model, "Papers", questions),
+                    await measured(page, server, web, "Web", questions),
                 ]
                 await browser.close()
     show(results)
     return all(result.p95 <= AIM_MS for result in results)
 
 
-async def _open(page: Page, server: Server) -> None:
-    page.set_default_timeout(PATIENCE_MS)
-    await page.goto(server.url)
-    await page.locator("#command-Web").wait_for()
-    await page.evaluate(WATCH)
-
-
-async def measured(page: Page, fake: FakeOpenAI | FakePerplexity, engine: str, questions: int) -> Measured:
+async def measured(
+    page: Page, server: Server, fake: FakeOpenAI | FakePerplexity, engine: str, questions: int
+) -> Measured:
     """Ask so many questions, and one more before them that nobody measures: it loads the models."""
-    await page.locator(f"#command-{engine}").click()
-    times = [await first_word(page, fake, f"{engine}{number}") for number in range(questions + 1)]
-    print([round(t) for t in times])
+    times = []
+    for number in range(questions + 1):
+        if number % IN_ONE_CHAT == 0:
+            await new_chat(page, server, engine)
+        times.append(await first_word(page, fake, f"{engine}{number}"))
     return Measured(engine=engine, times=times[1:])
+
+
+async def new_chat(page: Page, server: Server, engine: str) -> None:
+    """An empty chat in which this engine is chosen."""
+    await page.goto(server.url)
+    await page.locator(f"#command-{engine}").click()
+    await page.locator(f"#command-{engine}.text-command").wait_for()
+    await page.evaluate(WATCH)
 
 
 async def first_word(page: Page, fake: FakeOpenAI | FakePerplexity, word: str) -> float:

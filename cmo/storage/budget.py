@@ -188,8 +188,7 @@ class SqlBudget:
         """How the budgets of today and this month stand, and that of one person when they are named."""
         periods = periods_of(self._clock.now(), user_id)
         with as_unavailable(_UNUSABLE):
-            async with self._database.read() as connection:
-                return await connection.run_sync(self._budgets, periods)
+            return await self._database.look(partial(self._budgets, periods=periods))
 
     async def close(self) -> None:
         """Wait for bookings under way. The database may be closed after that."""

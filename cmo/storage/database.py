@@ -48,7 +48,8 @@ class Database:
         _set_up(engine.sync_engine)
         self._reader = engine
         self._writer = engine.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
-        self._booker = _plain_engine(_checked(url), sa.QueuePool).execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
+        self._looker = _plain_engine(_checked(url), sa.QueuePool)
+        self._booker = self._looker.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="database")
 
     @asynccontextmanager
@@ -70,6 +71,17 @@ class Database:
         many times as long as SQLite does; and those of one process stand in line here in order, without polling.
         """
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._book, work)
+
+    async def look(self, work: Callable[[sa.Connection], T]) -> T:
+        """What `work` returns after a transaction that changes nothing, done as a whole in a thread.
+
+        For short looks that people wait for; see `book`.
+        """
+        return await asyncio.to_thread(self._look, work)
+
+    def _look(self, work: Callable[[sa.Connection], T]) -> T:
+        with self._looker.begin() as connection:
+            return work(connection)
 
     def _book(self, work: Callable[[sa.Connection], T]) -> T:
         with self._booker.begin() as connection:

@@ -274,7 +274,7 @@ class Typing:
         """Show `text` soon."""
         self._text += text
         if self._flush is None or self._flush.done():
-            self._flush = asyncio.create_task(self._show_soon())
+            self._flush = asyncio.create_task(self._keep_showing())
 
     async def close(self) -> None:
         """Show what is left."""
@@ -293,10 +293,10 @@ class Typing:
             self._flush.cancel()
             self._flush = None
 
-    async def _show_soon(self) -> None:
-        await self._show()
-        await asyncio.sleep(FLUSH_SECONDS)
-        await self._show()
+    async def _keep_showing(self) -> None:
+        while self._text != self._shown:
+            await self._show()
+            await asyncio.sleep(FLUSH_SECONDS)
 
     async def _show(self) -> None:
         if self._text == self._shown:
