@@ -6,6 +6,7 @@ The pictures it takes are for people to look at: run with `--basetemp=DIR`, and 
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
@@ -151,11 +152,23 @@ def why(chat: Visit) -> Locator:
 
 
 def watch(page: Page) -> None:
-    """Keep every state of the page from here on."""
-    page.evaluate(
-        "() => { window.seen = []; new MutationObserver(() => window.seen.push(document.body.innerHTML))"
-        ".observe(document.body, { childList: true, subtree: true, characterData: true }) }"
-    )
+    """Keep every state of the page from here on, and every address an element of it had."""
+    page.evaluate("""() => {
+      window.seen = []
+      window.addresses = new Set()
+      const look = () => {
+        window.seen.push(document.body.innerHTML)
+        for (const one of document.querySelectorAll('[href], [src]')) {
+          window.addresses.add(one.getAttribute('href') ?? one.getAttribute('src'))
+        }
+      }
+      new MutationObserver(look).observe(document.body, { childList: true, subtree: true, characterData: true })
+    }""")
+
+
+def addresses(page: Page) -> list[str]:
+    """What elements of the watched page have led to, or loaded."""
+    return [str(address) for address in page.evaluate("[...window.addresses]")]
 
 
 def was_seen(page: Page, pattern: str) -> bool:
@@ -291,7 +304,7 @@ def test_what_a_page_of_the_web_wrote_into_an_answer_stays_text(chat: Visit, fak
     chat.ask("What is a biomarker?")
     chat.wait_for_answers()
     assert was_seen(chat.page, "evil[.]example/c")
-    assert not was_seen(chat.page, '(href|src)="(mailto|[^"]*evil|javascript)')
+    assert not [address for address in addresses(chat.page) if re.match("mailto|.*evil|javascript", address)]
     links = answer(chat).locator("a").evaluate_all("all => all.map(one => one.getAttribute('href'))")
     assert set(links) == {"https://hmdb.ca/%C3%A9?a=1&copy;=2"}
     assert len(links) == 9
