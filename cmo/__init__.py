@@ -1,3 +1,3 @@
-"""Clinical Metabolomics Oracle: questions answered from papers, every sentence checkable on its page."""
+"""Clinical Metabolomics Oracle: questions answered from papers or the web, every claim checkable on its page."""
 
 __version__ = "0.1.0"

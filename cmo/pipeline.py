@@ -258,7 +258,7 @@ def _ended(stage: Stage, since: float, summary: str) -> StageEnded:
 
 def _understood(request: EngineRequest, kind: QuestionKind) -> str:
     fresh = " Asks for recent information." if kind.needs_fresh else ""
-    return f"Language: {request.question.language}. Searching for: {request.search_text}.{fresh}"
+    return f"Language: {request.question.language}. Searching for “{request.search_text}”.{fresh}"
 
 
 def _told(asked: Asked) -> str:

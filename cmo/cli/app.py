@@ -23,6 +23,9 @@ COMMANDS = MappingProxyType(
         "ask": "Answer a question from the papers or the web, each sentence with its source.",
         "route": "Explain which engine a question would go to, rule by rule.",
         "retrieve": "Show the passages that fit a question best.",
+        "metabolite": "Tell what a metabolite's name stands for.",
+        "entities": "Find the named things in each text on stdin, with their accessions.",
+        "detect": "Tell the language of each text on stdin.",
         "status": "Show engines, circuit breakers and budgets as they stand now.",
         "costs": "Show what was spent, and what may still be.",
         "doctor": "Check what is configured, what works, and what to do.",
@@ -64,7 +67,7 @@ def _print_version(wanted: bool) -> None:
 def _shared(
     version: bool = typer.Option(False, "--version", callback=_print_version, is_eager=True, help="Print the version."),
 ) -> None:
-    """Ask your papers: every sentence of an answer can be checked on its page.
+    """Ask your papers or the web: every claim of an answer can be checked on the page it comes from.
 
     Exit codes: 0 done, 1 failed, 2 wrong usage.
     """

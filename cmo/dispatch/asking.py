@@ -30,7 +30,7 @@ NOBODY = (
 )
 BROKEN_OFF = "The answer under way was broken off; it is asked for anew."
 NO_TIME = "Understanding the question took so long that there was no time left to ask anybody."
-TO_DO = "Please ask again in a moment; if it happens again, run `cmo doctor`."
+TO_DO = "If it happens again, `cmo doctor` says what is wrong."
 
 _log = logging.getLogger(__name__)
 

@@ -49,6 +49,10 @@ class Lexicon:
         """The entry a match points to."""
         return _parse(self._rows[number])
 
+    def entries(self) -> Iterator[Entry]:
+        """Every entry."""
+        return map(_parse, self._rows)
+
     def find(self, name: str) -> Entry | None:
         """What a whole name means, in any of its spellings."""
         stream = list(tokens(name.replace("/", "-")))

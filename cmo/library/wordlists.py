@@ -37,6 +37,9 @@ class EntityType(StrEnum):
     SPECIMEN = "Specimen"
 
 
+COMPOUND_TYPES = (EntityType.METABOLITE, EntityType.LIPID, EntityType.CHEMICAL)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
     """A file of an installed package, by the content it was examined with."""
@@ -217,6 +220,17 @@ def data_digest() -> str:
     for name in (_LAB_NAMES, _ORDINARY_WORDS):
         digest.update(_own_text(name).encode())
     return digest.hexdigest()
+
+
+def chebi_by_name() -> dict[str, str]:
+    """The ChEBI accessions of the compounds that MeSH lists too, by the name ChEBI gives them, case folded.
+
+    Raises:
+        LibraryError: the package that brings the table is missing or changed.
+    """
+    with MESH_MAPPINGS.locate().open(encoding="utf-8") as table:
+        rows = [line.rstrip("\n").split("\t") for line in table if "\tCHEBI\t" in line]
+    return {name.casefold(): accession for *_, accession, name in rows}
 
 
 def is_symbol(name: str) -> bool:
@@ -473,7 +487,7 @@ def _eponyms() -> frozenset[str]:
 
 
 def _is_compound(kind: EntityType) -> bool:
-    return kind in (EntityType.METABOLITE, EntityType.LIPID, EntityType.CHEMICAL)
+    return kind in COMPOUND_TYPES
 
 
 def _split(cell: str) -> list[str]:

@@ -16,7 +16,7 @@ from itertools import pairwise, zip_longest
 from cmo.library.abbreviations import find_abbreviations
 from cmo.library.lexicon import Lexicon
 from cmo.library.names import Gap, Token, name_key, tokens
-from cmo.library.wordlists import EntityType, Entry
+from cmo.library.wordlists import COMPOUND_TYPES, EntityType, Entry
 from cmo.sentences import split_sentences
 from cmo.values import Entity, Extraction, Keywords, Relation
 
@@ -31,7 +31,6 @@ MOST_KEYWORDS = 8
 MOST_SYNONYMS = 12
 
 _WITHIN_A_NAME = (Gap.TIGHT, Gap.SPACE)
-_COMPOUNDS = (EntityType.METABOLITE, EntityType.LIPID, EntityType.CHEMICAL)
 _KEPT_LAST = (EntityType.METHOD, EntityType.SPECIMEN)
 _LIPID_CLASSES = {
     "LYSOPC": "LPC", "LYSOPE": "LPE", "LYSOPI": "LPI", "LYSOPS": "LPS", "LYSOPA": "LPA", "LPC": "LPC", "LPE": "LPE",
@@ -239,7 +238,8 @@ def _shouted(found: Sequence[Token], by_symbol: bool) -> bool:
 
 def _is_salt(text: str, mention: Mention, after: Mention) -> bool:
     """Whether a metal only says which salt of the compound after it is meant (sodium heparin)."""
-    return mention.entity.name in _SALTS and text[mention.end : after.start] == " " and after.entity.type in _COMPOUNDS
+    beside = text[mention.end : after.start] == " "
+    return beside and mention.entity.name in _SALTS and after.entity.type in COMPOUND_TYPES
 
 
 def _is_part(text: str, stream: Sequence[Token], start: int, end: int, entry: Entry) -> bool:

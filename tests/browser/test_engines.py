@@ -280,7 +280,7 @@ def test_when_nobody_can_answer_that_is_said_and_the_chat_goes_on(
     chat = visit(application)
     fakes.web.always(Fault.SERVER_ERROR)
     chat.ask("What is a biomarker?")
-    told = chat.page.get_by_text("Please ask again in a moment")
+    told = chat.page.get_by_text("says what is wrong")
     expect(told).to_be_visible()
     chat.page.screenshot(path=tmp_path / "nobody.png")
     fakes.web.always(Fault.NONE)

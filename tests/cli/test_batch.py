@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from cmo.cli.batch import BadLine, BatchQuestion, read_batch, run_batch
+from cmo.cli.batch import BadLine, BatchQuestion, BatchText, read_batch, read_texts, run_batch, run_texts
 from cmo.errors import EngineUnavailable
 
 
@@ -97,3 +97,21 @@ def test_lines_are_answered_as_they_come(capsys: pytest.CaptureFixture[str]) -> 
         yield line({"id": 2, "question": "how?"})
 
     assert run_batch(lines(), answer)  # type: ignore[arg-type]
+
+
+def test_a_text_keeps_every_character_where_it_was() -> None:
+    assert list(read_texts([line({"id": 1, "text": "  a \ud800 b\n"}), b"\n", line({"id": 2, "text": ""})])) == [
+        BatchText(id=1, text="  a ? b\n"),
+        BatchText(id=2, text=""),
+    ]
+
+
+@pytest.mark.parametrize("bad", [b"not json\n", b"[1]\n", line({"id": 7, "question": "why?"}), line({"text": 5})])
+def test_a_line_without_text_is_told_and_stops_nothing(bad: bytes, capsys: pytest.CaptureFixture[str]) -> None:
+    good = line({"id": 2, "text": "because"})
+
+    assert not run_texts([bad, good], answer)
+
+    first, second = printed(capsys)
+    assert "Line 1 of stdin" in str(first["error"])
+    assert second == {"id": 2, "answer": "BECAUSE"}

@@ -159,7 +159,7 @@ async def test_text_of_an_engine_that_fails_midway_is_withdrawn_before_the_next_
 async def test_without_fallbacks_nobody_else_is_asked() -> None:
     gateway = FakeGateway(errors={"lightrag": [EngineUnavailable("It broke.")]})
 
-    with pytest.raises(EngineUnavailable, match=r"Your papers: It broke\..*ask again"):
+    with pytest.raises(EngineUnavailable, match=r"Your papers: It broke\..*cmo doctor"):
         await result_of(asking(gateway), replace(DECISION, fallbacks=()))
 
 

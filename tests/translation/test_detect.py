@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
+from statistics import mean, median
 
 import pytest
 
-from cmo.translation.detect import LANGUAGES, LanguageDetector
+from cmo.translation.detect import LANGUAGES, SUPPORTED, LanguageDetector
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 
@@ -112,3 +114,47 @@ def test_no_english_biomedical_question_is_taken_for_foreign(detector: LanguageD
 )
 def test_words_that_two_languages_share_do_not_make_a_question_english(question: str, language: str) -> None:
     assert LanguageDetector().detect(question) == language
+
+
+def test_the_languages_questions_are_asked_in_are_supported() -> None:
+    assert set("en es fr de pt it nl pl tr ru ar hi zh ja ko".split()) <= set(SUPPORTED) < set(LANGUAGES)
+
+
+def test_a_rarer_neighbour_is_named_only_when_the_text_is_clearly_its_own(detector: LanguageDetector) -> None:
+    assert detector.detect("Завтра еду домой, на мою любимую Родину.") == "ru"
+    assert detector.detect("Яка концентрація глюкози в плазмі крові?") == "uk"
+
+
+@pytest.mark.parametrize("text", ["hi", "ok", "TMAO", "trimethylamine N-oxide"])
+def test_what_says_little_of_its_language_is_english(detector: LanguageDetector, text: str) -> None:
+    assert detector.detect(text) == "en"
+
+
+@pytest.mark.parametrize("text", ["", "?", "12.5", "HMDB0000122"])
+def test_text_without_words_has_no_confidence(detector: LanguageDetector, text: str) -> None:
+    assert detector.identify(text).confidence == 0
+
+
+def test_a_sentence_is_surer_than_a_word(detector: LanguageDetector) -> None:
+    word = detector.identify("Harnsäure")
+    sentence = detector.identify("Wie hoch ist die Harnsäure im Plasma von Menschen mit Gicht?")
+
+    assert (word.language, sentence.language) == ("de", "de")
+    assert 0 < word.confidence < 0.9 < sentence.confidence <= 1
+
+
+@pytest.mark.parametrize(("kind", "gap"), [("sentence", 0.01), ("word_pair", 0.1)])
+def test_the_confidence_is_about_the_share_that_is_right(detector: LanguageDetector, kind: str, gap: float) -> None:
+    rows = [row for row in _development_rows("langid_dev.jsonl") if row["kind"] == kind]
+    assert mean(detector.identify(row["text"]).confidence for row in rows) == pytest.approx(
+        _accuracy(detector, rows), abs=gap
+    )
+
+
+def test_a_call_takes_under_two_milliseconds(detector: LanguageDetector) -> None:
+    seconds = []
+    for row in _development_rows("pubmedqa_dev.jsonl"):
+        started = time.perf_counter()
+        detector.detect(row["question"])
+        seconds.append(time.perf_counter() - started)
+    assert median(seconds) < 0.002
