@@ -175,9 +175,10 @@ class Selection:
 class Citation:
     """One numbered source of an answer: a page of a paper, or a page of the web.
 
-    Of a paper: `quote` stands verbatim on `page` of the document `doc_id` at `url`, and `document` is its file. Of the
-    web: `page` is 0, `document` is the site's name, `quote` the search engine's snippet (it may be ""), and `date` when
-    the page was published or last changed, as the search engine tells it, or "".
+    Of a paper: `quote` stands verbatim on `page` of the document `doc_id` at `url`, `document` is its file, and
+    `authors`, `year` and `doi` are the paper's, as far as they are known. Of the web: `page` is 0, `document` is the
+    site's name, `quote` the search engine's snippet (it may be ""), and `date` when the page was published or last
+    changed, as the search engine tells it, or "".
     """
 
     number: int
@@ -188,6 +189,9 @@ class Citation:
     url: str
     doc_id: str = ""
     date: str = ""
+    authors: tuple[str, ...] = ()
+    year: int | None = None
+    doi: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -487,3 +491,51 @@ class LibraryState:
     indexing: IndexProgress | None = None
     problems: tuple[FileReport, ...] = ()
     failure: str | None = None
+
+
+class Verdict(StrEnum):
+    """What the cited passages say to a sentence of an answer. RELATED: they speak of it without bearing it out."""
+
+    SUPPORTED = "supported"
+    RELATED = "related"
+    NOT_FOUND = "not_found"
+    CONTRADICTED = "contradicted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SentenceSupport:
+    """A sentence of an answer held against its sources.
+
+    `score` is the estimated probability, 0 to 1, that they support it, were half of all sentences supported. `quote` is
+    the sentence of a source that comes nearest, verbatim, "" when none does.
+    """
+
+    text: str
+    verdict: Verdict
+    score: float
+    quote: str
+
+
+class Badge(StrEnum):
+    """An answer's quality in words, by its composite."""
+
+    EXCELLENT = "excellent"
+    GOOD = "good"
+    ACCEPTABLE = "acceptable"
+    LOW = "low quality"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quality:
+    """How good an answer is, each part 0 to 1, and the sentences behind it.
+
+    `relevance` is how well it fits the question, `accuracy` how far its sources bear it out, `consistency` how free it
+    is of disagreement with them and within itself, `composite` the three weighed.
+    """
+
+    relevance: float
+    accuracy: float
+    consistency: float
+    composite: float
+    badge: Badge
+    sentences: tuple[SentenceSupport, ...]

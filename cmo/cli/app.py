@@ -23,6 +23,7 @@ COMMANDS = MappingProxyType(
         "ask": "Answer a question from the papers or the web, each sentence with its source.",
         "route": "Explain which engine a question would go to, rule by rule.",
         "retrieve": "Show the passages that fit a question best.",
+        "assess": "Score answers against their sources, sentence by sentence.",
         "metabolite": "Tell what a metabolite's name stands for.",
         "entities": "Find the named things in each text on stdin, with their accessions.",
         "detect": "Tell the language of each text on stdin.",

@@ -11,7 +11,7 @@ from cmo import __version__
 from cmo.cli.app import COMMANDS, app
 
 USAGE = 2
-WITHOUT_PAPERS = {"metabolite", "entities", "detect"}
+WITHOUT_PAPERS = {"metabolite", "entities", "detect", "assess"}
 """Commands about names, or about texts on stdin."""
 
 
