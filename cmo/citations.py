@@ -13,7 +13,8 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Generic, TypeVar
 from urllib.parse import quote, urlsplit
 
-from cmo.values import Citation, EvidenceSentence, WebSource
+from cmo.identifiers import Identifier, in_url, mentions
+from cmo.values import Citation, Document, EvidenceSentence, WebSource
 
 Source = TypeVar("Source", bound=Hashable)
 
@@ -37,6 +38,10 @@ MARKER_CHARACTERS = 80
 MOST_IN_RANGE = 10
 """Markers such as [2-5] name at most so many sources; wider ones are taken for numbers, such as an age range."""
 
+_SPACED_MARKER = re.compile(rf"\s?{ANY_MARKER.pattern}")
+_CLAIM_END = re.compile(r"(?!\s*\[\d)(?:(?<=[.!?\]])\s+|(?<=[。！？])|\n+)")
+"""Where the next claim begins: markers that follow a full stop belong to the claim before it."""
+
 _WORDS = ("web", "source", "passage")
 _WORD = f"(?i:{'|'.join(_WORDS)})"
 _BEGUN_WORD = f"(?i:{'|'.join(word[:end] for word in _WORDS for end in range(1, len(word)))})"
@@ -55,6 +60,22 @@ def page_url(doc_id: str, page: int) -> str:
     return f"/papers/{quote(doc_id, safe='')}.pdf#page={page}"
 
 
+def paper_citation(number: int, document: Document, page: int, *, quote: str) -> Citation:
+    """The citation of a page of a paper."""
+    return Citation(
+        number=number,
+        document=document.file,
+        title=document.title,
+        page=page,
+        quote=quote,
+        url=page_url(document.doc_id, page),
+        doc_id=document.doc_id,
+        authors=document.authors,
+        year=document.year,
+        doi=document.doi,
+    )
+
+
 def cite(sentences: Sequence[EvidenceSentence]) -> tuple[Citation, ...]:
     """One citation per page, in the order of first use, its quote being the sentences taken from that page.
 
@@ -70,6 +91,23 @@ def marked_sentences(sentences: Sequence[EvidenceSentence], citations: Sequence[
     """Each sentence, followed by the marker of the citation its page has."""
     numbers = {(citation.doc_id, citation.page): citation.number for citation in citations}
     return [f"{sentence.text} [{numbers[sentence.document.doc_id, sentence.passage.page]}]" for sentence in sentences]
+
+
+def claims(text: str, number: int) -> list[str]:
+    """The sentences of an answer, as a model writes them, that carry the marker [number], without any markers.
+
+    Of a sentence with markers inside, it is the part up to the marker.
+    """
+    return [
+        " ".join(_SPACED_MARKER.sub("", claim).split()) for claim in _CLAIM_END.split(text) if f"[{number}]" in claim
+    ]
+
+
+def identifier_of(citation: Citation) -> Identifier | None:
+    """The DOI of a paper, or the identifier in the address of a page of the web."""
+    if citation.page == 0:
+        return in_url(citation.url)
+    return next((mention.identifier for mention in mentions(citation.doi or "")), None)
 
 
 def bibliography(citations: Sequence[Citation]) -> list[str]:
@@ -219,15 +257,7 @@ def _listed(citation: Citation) -> str:
 
 def _citation(number: int, sentences: Sequence[EvidenceSentence]) -> Citation:
     first = sentences[0]
-    return Citation(
-        number=number,
-        document=first.document.file,
-        title=first.document.title,
-        page=first.passage.page,
-        quote=_quote(sentences),
-        url=page_url(first.document.doc_id, first.passage.page),
-        doc_id=first.document.doc_id,
-    )
+    return paper_citation(number, first.document, first.passage.page, quote=_quote(sentences))
 
 
 def _quote(sentences: Sequence[EvidenceSentence]) -> str:

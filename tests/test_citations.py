@@ -1,6 +1,7 @@
 """Numbers, markers, quotes and the bibliography."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -14,8 +15,11 @@ from cmo.citations import (
     bibliography,
     by_label,
     cite,
+    claims,
+    identifier_of,
     marked_sentences,
     page_url,
+    paper_citation,
     web_citations,
 )
 from cmo.values import Document, EvidenceSentence, Passage, WebSource
@@ -89,6 +93,49 @@ def test_a_reference_of_the_paper_itself_is_no_marker() -> None:
 
 def test_the_bibliography_has_a_line_for_each_citation() -> None:
     assert bibliography(cite([sentence("Glucose rose.", page=4)])) == ["[1] Paper 1, p. 4"]
+
+
+def test_a_citation_carries_what_is_known_of_its_paper() -> None:
+    known = replace(document(), authors=("Ada Núñez", "B. Li"), year=2019, doi="10.1000/glucose")
+
+    [citation] = cite([replace(sentence("Glucose rose."), document=known)])
+
+    assert (citation.authors, citation.year, citation.doi) == (("Ada Núñez", "B. Li"), 2019, "10.1000/glucose")
+
+
+@pytest.mark.parametrize(("doi", "label"), [("10.1000/A", "doi:10.1000/a"), ("unknown", None), (None, None)])
+def test_a_paper_is_identified_by_its_doi(doi: str | None, label: str | None) -> None:
+    found = identifier_of(paper_citation(1, replace(document(), doi=doi), 3, quote=""))
+
+    assert (found and found.label) == label
+
+
+def test_a_page_of_the_web_is_identified_by_its_address() -> None:
+    [citation] = web_citations([web("1", "https://pubmed.ncbi.nlm.nih.gov/23193287/")])
+
+    found = identifier_of(citation)
+    assert found is not None
+    assert found.label == "PMID 23193287"
+
+
+@pytest.mark.parametrize(
+    ("text", "first", "second"),
+    [
+        ("It rose [1]. It fell [2].", ["It rose."], ["It fell."]),
+        ("It rose. [1] It fell.[2]", ["It rose."], ["It fell."]),
+        ("It rose [1][2]. Nobody knows why.", ["It rose."], ["It rose."]),
+        (
+            "It rose [1]. It stayed.\n\nIt fell [2] and rose [1].",
+            ["It rose.", "and rose."],
+            ["It fell"],
+        ),
+        ("Nothing was cited.", [], []),
+    ],
+)
+def test_a_claim_is_a_sentence_with_the_marker_and_without_its_sign(
+    text: str, first: list[str], second: list[str]
+) -> None:
+    assert (claims(text, 1), claims(text, 2)) == (first, second)
 
 
 @given(st.lists(st.tuples(st.sampled_from(SENTENCES), st.integers(1, 3), st.integers(1, 3)), max_size=12))

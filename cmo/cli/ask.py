@@ -6,6 +6,8 @@ import sys
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -23,10 +25,25 @@ from cmo.cli.options import (
     one_question,
     settings_for,
 )
-from cmo.cli.output import print_json, say
+from cmo.cli.output import complain, print_json, say
 from cmo.cli.session import Session, errors_as_sentences, open_session
 from cmo.errors import EngineUnavailable
+from cmo.exports import FORMATS, Exchange, ExportFormat, format_of
 from cmo.values import Answer, Citation, Finished, Question
+
+ExportOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--export",
+        metavar="FILE",
+        dir_okay=False,
+        help="Write the answer and its sources to FILE: .md, .bib (BibTeX), .ris or .json (CSL-JSON).",
+    ),
+]
+FormatOption = Annotated[
+    ExportFormat | None,
+    typer.Option("--format", help="The format of the exported file.", show_default="what FILE ends with"),
+]
 
 
 def ask(
@@ -36,6 +53,8 @@ def ask(
     user: UserOption = "cli",
     papers: PapersOption = None,
     storage: StorageOption = None,
+    export: ExportOption = None,
+    export_format: FormatOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Answer a question from the papers or the web, each sentence with its source.
@@ -43,12 +62,15 @@ def ask(
     Exit code 1 when nothing could be searched; that the papers do not answer is no failure.
     """
     text = one_question(question, batch=batch)
+    target = _target(export, export_format, batch=batch)
     with (
         errors_as_sentences(as_json=as_json or batch),
         open_session(settings_for(papers=papers, storage=storage)) as session,
     ):
         asker = _Asker(user=user, choice=engine.value if engine else None)
-        went_well = _ask_batch(session, asker) if text is None else _ask_one(session, asker, text, as_json=as_json)
+        went_well = (
+            _ask_batch(session, asker) if text is None else _ask_one(session, asker, text, target, as_json=as_json)
+        )
     if not went_well:
         raise typer.Exit(1)
 
@@ -70,6 +92,35 @@ class _Asker:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Target:
+    """The file an answer is exported to."""
+
+    file: Path
+    format: ExportFormat
+
+
+def _target(file: Path | None, wanted: ExportFormat | None, *, batch: bool) -> _Target | None:
+    """Where to export to; found out before anything is asked, which may cost money.
+
+    Raises:
+        typer.BadParameter: the options do not go together, or the file cannot be there.
+    """
+    if file is None:
+        if wanted is not None:
+            raise typer.BadParameter("--format needs --export FILE.")
+        return None
+    if batch:
+        raise typer.BadParameter("--export is for one question, not for --batch.")
+    chosen = wanted or format_of(file.suffix)
+    if chosen is None:
+        suffixes = ", ".join(form.suffix for form in FORMATS.values())
+        raise typer.BadParameter(f'"{file}" ends with none of {suffixes}: give --format.')
+    if not file.parent.is_dir():
+        raise typer.BadParameter(f'There is no folder "{file.parent}".')
+    return _Target(file=file, format=chosen)
+
+
 def _ask_batch(session: Session, asker: _Asker) -> bool:
     return run_batch(
         sys.stdin.buffer,
@@ -77,12 +128,23 @@ def _ask_batch(session: Session, asker: _Asker) -> bool:
     )
 
 
-def _ask_one(session: Session, asker: _Asker, text: str, *, as_json: bool) -> bool:
+def _ask_one(session: Session, asker: _Asker, text: str, target: _Target | None, *, as_json: bool) -> bool:
     answer = session.run(_answer(session.application, asker.question(text)))
     if as_json:
         print_json(answer_as_json(answer))
     else:
         _print(answer)
+    return target is None or _exported(target, Exchange(question=text, answer=answer))
+
+
+def _exported(target: _Target, exchange: Exchange) -> bool:
+    """Write the file. The answer has been printed by now, so that it is not lost when this fails."""
+    text = FORMATS[target.format].write([exchange])
+    try:
+        target.file.write_text(text, encoding="utf-8", newline="")
+    except OSError as error:
+        complain(f'The answer could not be written to "{target.file}": {error.strerror}.', style="red")
+        return False
     return True
 
 
@@ -126,6 +188,9 @@ def _citation_as_json(citation: Citation) -> dict[str, object]:
         "quote": citation.quote,
         "url": citation.url,
         "date": citation.date,
+        "authors": list(citation.authors),
+        "year": citation.year,
+        "doi": citation.doi,
     }
 
 

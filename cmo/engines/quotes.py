@@ -5,16 +5,12 @@ The model says which passage a claim rests on; which sentence of it is shown is 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
-from cmo.citations import ANY_MARKER, page_url
+from cmo.citations import claims, paper_citation
 from cmo.models.wording import content_words, stems
 from cmo.sentences import is_complete, split_sentences
 from cmo.values import Citation, ScoredPassage
-
-_CLAIM_END = re.compile(r"(?!\s*\[\d)(?:(?<=[.!?\]])\s+|(?<=[。！？])|\n+)")
-"""Where the next claim begins: markers that follow a full stop belong to the claim before it."""
 
 
 def citations_of(
@@ -25,7 +21,7 @@ def citations_of(
     `text` is the answer with its markers [n], `passages` what the model had before it.
     """
     return tuple(
-        _citation(number, _claims(text, number), [found for found in passages if place_of(found) == place])
+        _citation(number, " ".join(claims(text, number)), [found for found in passages if place_of(found) == place])
         for number, place in enumerate(places, start=1)
     )
 
@@ -35,27 +31,14 @@ def place_of(found: ScoredPassage) -> tuple[str, int]:
     return found.document.doc_id, found.passage.page
 
 
-def _citation(number: int, claims: str, passages: Sequence[ScoredPassage]) -> Citation:
-    document, page = passages[0].document, passages[0].passage.page
-    return Citation(
-        number=number,
-        document=document.file,
-        title=document.title,
-        page=page,
-        quote=_best_sentence(claims, passages),
-        url=page_url(document.doc_id, page),
-        doc_id=document.doc_id,
-    )
+def _citation(number: int, claimed: str, passages: Sequence[ScoredPassage]) -> Citation:
+    first = passages[0]
+    return paper_citation(number, first.document, first.passage.page, quote=_best_sentence(claimed, passages))
 
 
-def _claims(text: str, number: int) -> str:
-    """The sentences of an answer that carry the marker [number], without their markers."""
-    return " ".join(ANY_MARKER.sub("", claim) for claim in _CLAIM_END.split(text) if f"[{number}]" in claim)
-
-
-def _best_sentence(claims: str, passages: Sequence[ScoredPassage]) -> str:
+def _best_sentence(claimed: str, passages: Sequence[ScoredPassage]) -> str:
     """The sentence that shares most of its words with the claims, complete ones first; the first one of several."""
-    wanted = {word.stem for word in content_words(claims)}
+    wanted = {word.stem for word in content_words(claimed)}
     sentences = [
         found.passage.text[start:end] for found in passages for start, end in split_sentences(found.passage.text)
     ]

@@ -6,6 +6,8 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
+from cmo.identifiers import MAX_DOI_CHARACTERS, trimmed_doi
+
 _YEAR = r"(?P<year>(?:18|19|20)\d\d)\b"
 _ORDINAL = r"\d{1,2}(?:st|nd|rd|th)?"
 _DAY = rf"(?:{_ORDINAL}[\s.-]+)?(?:(?:[A-Z][a-z]{{2,8}}\.?|\d{{1,2}})[\s.,/-]+)?(?:{_ORDINAL},?\s+)?"
@@ -35,9 +37,7 @@ _CREATED = re.compile(r"D?:?(?P<year>(?:19|20)\d\d)")
 
 _DOI = re.compile(r"\b10\.\d{4,9}(?:\.\d+)*/\s?[^\s\"<>{}|\\^`“”]+")
 _DOI_BROKEN_OFF = re.compile(r"(10\.\d{4,9}/(?:\S*[/_-])?)[ \t]*\r?\n[ \t]*(?=[\w(])")
-_DOI_TAIL = re.compile(r"(?:\.[gts]\d{3}|/(?:full|abstract|pdf|html|epdf|meta))$", re.IGNORECASE)
 _DOI_PLACEHOLDER = re.compile(r"x{3,}|0{6,}$|nnnn|/draft$", re.IGNORECASE)
-_MAX_DOI_CHARACTERS = 150
 _NO_PAPERS = ("10.5281/", "10.6084/", "10.5061/", "10.17632/", "10.17605/", "10.7910/", "10.5524/", "10.3886/")
 """DOI prefixes of data and software: Zenodo, figshare, Dryad, Mendeley Data, OSF, Dataverse, GigaDB, ICPSR."""
 
@@ -83,24 +83,12 @@ def find_doi(front: str, *, texts: Sequence[str], info: Mapping[str, str]) -> st
 
 def _dois(text: str) -> list[str]:
     """The DOIs of papers in the text, in order."""
-    found = (_trimmed(match[0].replace(" ", "")) for match in _DOI.finditer(_DOI_BROKEN_OFF.sub(r"\1", text)))
+    found = (trimmed_doi(match[0].replace(" ", "")) for match in _DOI.finditer(_DOI_BROKEN_OFF.sub(r"\1", text)))
     return [doi for doi in found if _is_of_paper(doi)]
 
 
 def _is_of_paper(doi: str) -> bool:
-    return len(doi) <= _MAX_DOI_CHARACTERS and not doi.startswith(_NO_PAPERS) and not _DOI_PLACEHOLDER.search(doi)
-
-
-def _trimmed(doi: str) -> str:
-    """The DOI without what the sentence around it added."""
-    while True:
-        shorter = _DOI_TAIL.sub("", doi.rstrip(".,;:'’*†‡"))
-        for opening, closing in ("()", "[]"):
-            if shorter.endswith(closing) and shorter.count(closing) > shorter.count(opening):
-                shorter = shorter[:-1]
-        if shorter == doi:
-            return doi
-        doi = shorter
+    return len(doi) <= MAX_DOI_CHARACTERS and not doi.startswith(_NO_PAPERS) and not _DOI_PLACEHOLDER.search(doi)
 
 
 def _near_cite_this(text: str) -> Iterator[str]:

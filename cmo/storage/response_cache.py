@@ -26,7 +26,7 @@ from cmo.logs import fields
 from cmo.storage.response_stores import ResponseStore
 from cmo.values import Draft
 
-FORMAT = b"1"
+FORMAT = b"2"
 """Version of the bytes and of the fields of a Draft, with which they begin. Others are not read."""
 
 KEPT = timedelta(days=7)

@@ -13,7 +13,7 @@ import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, ParamSpec, cast
+from typing import Any, ParamSpec, TypeVar, cast
 
 import chainlit as cl
 from chainlit.config import config
@@ -25,10 +25,11 @@ from fastapi import FastAPI
 
 from cmo import web
 from cmo.errors import OracleError, SettingsError
+from cmo.exports import Exchange
 from cmo.logs import configure_logging, fields
 from cmo.pipeline import refuse_too_long
 from cmo.settings import Settings
-from cmo.ui import compat, library_talk, render, starters
+from cmo.ui import compat, exporting, library_talk, render, starters
 from cmo.ui.identity import Guests, kept_secret
 from cmo.ui.perimeter import Perimeter
 from cmo.ui.services import Application, OpenApplication, Services
@@ -64,8 +65,10 @@ PAPERS_ALONE = ("lightrag",)
 """The engines of an application that knows nothing but the papers: without any there is nobody to ask."""
 
 _QUESTIONS = "questions"
+_EXCHANGES = "exchanges"
 
 P = ParamSpec("P")
+T = TypeVar("T")
 
 
 def serve(load_settings: Callable[[], Settings], open_application: OpenApplication) -> None:
@@ -89,16 +92,18 @@ def serve(load_settings: Callable[[], Settings], open_application: OpenApplicati
     chainlit_app.state.chat.register()
 
 
-def guarded(handler: Callable[P, Awaitable[None]]) -> Callable[P, Awaitable[None]]:
+def guarded(handler: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T | None]]:
     """The handler, whose failures are told to the person: in our words, or as an incident that can be looked up.
+
+    What fails has None for its result.
 
     Chainlit shows nothing at all when handling a message fails, and foreign error messages when others do.
     """
 
     @functools.wraps(handler)
-    async def run(*args: P.args, **kwargs: P.kwargs) -> None:
+    async def run(*args: P.args, **kwargs: P.kwargs) -> T | None:
         try:
-            await handler(*args, **kwargs)
+            return await handler(*args, **kwargs)
         except OracleError as error:
             log.warning("request_refused", extra=fields(error=type(error).__name__, reason=str(error)))
             await cl.ErrorMessage(content=str(error)).send()
@@ -106,6 +111,7 @@ def guarded(handler: Callable[P, Awaitable[None]]) -> Callable[P, Awaitable[None
             incident = secrets.token_hex(4)
             log.exception("unexpected_error", extra=fields(incident=incident))
             await cl.ErrorMessage(content=_apology(incident)).send()
+        return None
 
     return run
 
@@ -129,6 +135,7 @@ class Chat:
         cl.on_chat_end(self.give_up_later)
         cl.action_callback(library_talk.INDEX)(guarded(self.index))
         cl.action_callback(library_talk.CANCEL)(guarded(self.cancel_indexing))
+        cl.action_callback(exporting.EXPORT)(guarded(self.export))
 
     async def start(self) -> None:
         """Open the application and bring the index up to date, in the background.
@@ -179,6 +186,10 @@ class Chat:
         """Stop indexing, from its button."""
         await library_talk.cancel(await self._services.library())
 
+    async def export(self, action: cl.Action) -> exporting.ExportedFile:
+        """An answer as a file, from its button."""
+        return exporting.exported(cl.user_session.get(_EXCHANGES) or {}, action.payload)
+
     async def give_up_later(self) -> None:
         """Stop the work of a tab that is closed and does not come back; Chainlit would finish it for nobody."""
         session = cl.context.session
@@ -206,7 +217,7 @@ class Chat:
             choice=choice,
         )
         notice = render.unfinished(state)
-        await _show(application.pipeline.ask(question), notices=[notice] if notice else [])
+        await _show(application.pipeline.ask(question), question=text, notices=[notice] if notice else [])
 
     def _user_id(self) -> str:
         """The guest of this chat; one for this page only when the browser keeps no cookies."""
@@ -315,7 +326,7 @@ async def _stream(message: cl.Message, content: str) -> None:
         await cl.context.emitter.stream_start(message.to_dict())
 
 
-async def _show(events: Any, *, notices: list[str]) -> None:
+async def _show(events: Any, *, question: str, notices: list[str]) -> None:
     """Show a journey's events as they come, and its answer."""
     message = cl.Message(content="")
     trail = Trail()
@@ -338,7 +349,7 @@ async def _show(events: Any, *, notices: list[str]) -> None:
                     case Finished(answer=answer):
                         await typing.close()
                         await trail.close(_ending(answer))
-                        await _finish(message, answer, notices)
+                        await _finish(message, Exchange(question=question, answer=answer), notices)
     except asyncio.CancelledError:
         typing.discard()
         await _stopped(message, trail)
@@ -351,12 +362,14 @@ async def _show(events: Any, *, notices: list[str]) -> None:
         raise
 
 
-async def _finish(message: cl.Message, answer: Answer, notices: list[str]) -> None:
+async def _finish(message: cl.Message, exchange: Exchange, notices: list[str]) -> None:
+    answer = exchange.answer
+    kept = exporting.with_newest(cl.user_session.get(_EXCHANGES) or {}, message.id, exchange)
+    cl.user_session.set(_EXCHANGES, kept)
     message.content = render.answer(answer, notices)
     message.metadata = {"icon": "circle-help"} if not answer.answered else {}
-    message.elements = [
-        cl.CustomElement(name="CitedSources", props=dict(render.answer_props(answer)), display="inline")  # type: ignore[list-item]
-    ]
+    props = {**render.answer_props(answer), "exports": exporting.export_props(kept, message.id)}
+    message.elements = [cl.CustomElement(name="CitedSources", props=props, display="inline")]  # type: ignore[list-item]
     await message.send()
 
 

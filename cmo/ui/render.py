@@ -2,8 +2,9 @@
 
 Text from papers is shown as it stands there, so every character with a meaning in Markdown is escaped. A model's own
 words keep paragraphs, lists and emphasis, and nothing else: whoever wrote a page of the web may speak through them.
-Markers become plain links to their sources, which work without any script; no other text ever becomes a link or an
-image. The element beside the answer makes those to papers open the side panel.
+Markers become plain links to their sources, which work without any script, and identifiers of publications become links
+to doi.org, PubMed, PMC or arXiv, made from the identifier; no other text ever becomes a link or an image. The element
+beside the answer makes those to papers open the side panel.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import TypedDict
 from urllib.parse import quote
 
-from cmo.citations import ANY_MARKER, MARKER
+from cmo.citations import ANY_MARKER, MARKER, identifier_of
+from cmo.identifiers import Identifier, mentions
 from cmo.policy.explanation import explanation
 from cmo.policy.routing import titled
 from cmo.values import (
@@ -99,7 +102,7 @@ class AnswerProps(TypedDict):
 
 def plain(text: str) -> str:
     """The text on one line, with everything that Markdown would take for markup escaped."""
-    return _plain(text, {})
+    return _safe_start(_escaped(_on_one_line(text), _SPECIAL))
 
 
 def written(text: str, citations: Sequence[Citation] = ()) -> str:
@@ -272,18 +275,22 @@ def _body(answer: Answer) -> str:
 def _verbatim(text: str, citations: Sequence[Citation]) -> str:
     """Sentences of papers as they stand there, with a link for each marker that has a citation."""
     links = {citation.number: _marker(citation) for citation in citations}
-    return "\n\n".join(_plain(paragraph, links) for paragraph in text.split("\n\n"))
+    paragraphs = map(_on_one_line, text.split("\n\n"))
+    return "\n\n".join(_safe_start(_linked(paragraph, links, MARKER, _SPECIAL)) for paragraph in paragraphs)
 
 
-def _plain(text: str, links: Mapping[int, str]) -> str:
-    line = " ".join(_INVISIBLE.sub("", text).split())
-    return _LINE_START.sub(_escaped_line_start, _linked(line, links, MARKER, _SPECIAL))
+def _on_one_line(text: str) -> str:
+    return " ".join(_INVISIBLE.sub("", text).split())
+
+
+def _safe_start(line: str) -> str:
+    return _LINE_START.sub(_escaped_line_start, line)
 
 
 def _written_body(body: str, links: Mapping[int, str]) -> str:
     if not any(sign.isalnum() for sign in body):
         return _escaped(body, _PUNCTUATION)  # rules, underlines and the like
-    return _LINE_START.sub(_escaped_line_start, _linked(body, links, ANY_MARKER, _ACTIVE))
+    return _safe_start(_linked(body, links, ANY_MARKER, _ACTIVE))
 
 
 def _escaped(text: str, special: re.Pattern[str]) -> str:
@@ -295,15 +302,23 @@ def _escaped_line_start(match: re.Match[str]) -> str:
 
 
 def _linked(text: str, links: Mapping[int, str], marker: re.Pattern[str], special: re.Pattern[str]) -> str:
-    """The text, what is special in it escaped, with a link for each marker that has one."""
+    """The text, what is special in it escaped, with links for identifiers and for each marker that has one."""
+    found = [(match.start(), match.end(), links.get(int(match[1]))) for match in marker.finditer(text)]
+    found += [
+        (mention.start, mention.end, _identifier_link(text[mention.start : mention.end], mention.identifier))
+        for mention in mentions(text)
+    ]
     parts: list[str] = []
     position = 0
-    for match in marker.finditer(text):
-        link = links.get(int(match[1]))
-        if link is not None:
-            parts += [_escaped(text[position : match.start()], special), link]
-            position = match.end()
+    for start, end, link in sorted(found, key=itemgetter(0)):
+        if link is not None and start >= position:
+            parts += [_escaped(text[position:start], special), link]
+            position = end
     return "".join([*parts, _escaped(text[position:], special)])
+
+
+def _identifier_link(words: str, identifier: Identifier) -> str:
+    return f"[{_escaped(words, _SPECIAL)}](<{identifier.url}>)"
 
 
 def _marker(citation: Citation) -> str:
@@ -341,7 +356,10 @@ def _sources(answer: Answer) -> str:
 
 
 def _source(citation: Citation) -> str:
-    return f"{citation.number}. {_link(plain(citation.title), citation)}, {_place(citation)}"
+    identifier = identifier_of(citation)
+    found_at = _identifier_link(identifier.label, identifier) if identifier else ""
+    parts = (_link(plain(citation.title), citation), _place(citation), found_at)
+    return f"{citation.number}. {', '.join(filter(None, parts))}"
 
 
 def _place(citation: Citation) -> str:

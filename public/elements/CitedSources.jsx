@@ -1,15 +1,62 @@
-// Under an answer: what it was made with, and the clicks on its markers.
+// Under an answer: what it was made with, its export, and the clicks on its markers.
 //
 // The markers are plain links in the answer's text. A click opens the page in the side panel, by Chainlit's own state and
 // without the server, so that it works in a chat that was reloaded or whose server is gone. Where this fails, the link stays a link.
 import { elementState, sideViewState } from '@chainlit/react-client'
-import { useEffect, useRef } from 'react'
+import { useEffect, useRef, useState } from 'react'
 import { useSetRecoilState } from 'recoil'
 
 const MARKER = /^\[\d+\]$/
 
+function save({ name, media_type, text }) {
+  const url = URL.createObjectURL(new Blob([text], { type: media_type }))
+  const link = document.createElement('a')
+  link.href = url
+  link.download = name
+  link.click()
+  setTimeout(() => URL.revokeObjectURL(url), 1000)
+}
+
+// The server writes the text when a button is pressed; the browser makes a file of it.
+function Export({ action, answer, formats, conversation }) {
+  const [busy, setBusy] = useState(false)
+  const [lost, setLost] = useState(false)
+
+  const press = (format, whole) => {
+    setBusy(true)
+    setLost(false)
+    Promise.resolve(callAction({ name: action, payload: { format, answer: whole ? null : answer } }))
+      .then((done) => done?.response && save(done.response))
+      .catch(() => setLost(true))
+      .finally(() => setBusy(false))
+  }
+
+  const row = (label, whole) => (
+    <p>
+      {label}{' '}
+      {formats.map(({ name, label: format }) => (
+        <button key={name} type="button" disabled={busy} aria-label={`${label} ${format}`} onClick={() => press(name, whole)}>
+          {format}
+        </button>
+      ))}
+    </p>
+  )
+
+  return (
+    <details
+      className="cmo-export text-xs text-muted-foreground"
+      onToggle={({ target }) => target.open && target.scrollIntoView({ block: 'nearest' })}
+    >
+      <summary>Export</summary>
+      {row('This answer as', false)}
+      {conversation && row('This conversation as', true)}
+      <p role="status">{lost && 'The server does not answer: nothing was saved.'}</p>
+    </details>
+  )
+}
+
 export default function CitedSources() {
-  const { sources, facts, why } = props
+  const { sources, facts, why, exports } = props
   const root = useRef(null)
   const setElements = useSetRecoilState(elementState)
   const setSideView = useSetRecoilState(sideViewState)
@@ -41,13 +88,13 @@ export default function CitedSources() {
     if (!message) return
     const paint = () => {
       for (const link of message.querySelectorAll('a[href]')) {
+        if (/^https?:/.test(link.getAttribute('href'))) link.rel = 'noopener noreferrer'
         const source = sources.find((one) => one.url === link.getAttribute('href'))
         if (!source) continue
         const isMarker = MARKER.test(link.textContent)
         const place = source.web ? source.document : `page ${source.page}`
         link.classList.toggle('cmo-marker', isMarker)
         link.setAttribute('aria-label', `${isMarker ? `Source ${source.number}: ` : ''}${source.title}, ${place}`)
-        if (source.web) link.rel = 'noopener noreferrer'
       }
     }
     const click = (event) => {
@@ -69,18 +116,21 @@ export default function CitedSources() {
   }, [sources])
 
   return (
-    <div ref={root} className="cmo-facts text-xs text-muted-foreground mt-1">
-      <p aria-label="How this answer was made">{facts.join(' · ')}</p>
-      {why.length > 0 && (
-        <details className="cmo-why mt-1" onToggle={({ target }) => target.open && target.scrollIntoView({ block: 'nearest' })}>
-          <summary>Why this engine?</summary>
-          <ul>
-            {why.map((line, index) => (
-              <li key={index} className={line.startsWith('- ') ? 'cmo-checked' : undefined}>{line.replace(/^- /, '')}</li>
-            ))}
-          </ul>
-        </details>
-      )}
-    </div>
+    <>
+      <div ref={root} className="cmo-facts text-xs text-muted-foreground mt-1">
+        <p aria-label="How this answer was made">{facts.join(' · ')}</p>
+        {why.length > 0 && (
+          <details className="cmo-why mt-1" onToggle={({ target }) => target.open && target.scrollIntoView({ block: 'nearest' })}>
+            <summary>Why this engine?</summary>
+            <ul>
+              {why.map((line, index) => (
+                <li key={index} className={line.startsWith('- ') ? 'cmo-checked' : undefined}>{line.replace(/^- /, '')}</li>
+              ))}
+            </ul>
+          </details>
+        )}
+      </div>
+      <Export {...exports} />
+    </>
   )
 }

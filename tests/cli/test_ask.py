@@ -14,7 +14,16 @@ from cmo.values import Answer, Citation
 from tests.cli.fake_session import FakeApplication, open_for
 
 PAPER = Citation(
-    number=1, document="a.pdf", title="Paper A", page=3, quote="Glucose rose.", url="/papers/doc-1.pdf#page=3"
+    number=1,
+    document="a.pdf",
+    title="Paper A",
+    page=3,
+    quote="Glucose rose.",
+    url="/papers/doc-1.pdf#page=3",
+    doc_id="doc-1",
+    authors=("Ada Núñez",),
+    year=2019,
+    doi="10.1000/glucose",
 )
 WEB = Citation(
     number=2,
@@ -138,6 +147,7 @@ def test_a_page_of_the_web_has_no_page_number_for_programs(application: FakeAppl
     paper, web = printed("What is glucose?")["citations"]
 
     assert (paper["page"], paper["document"], paper["date"]) == (3, "a.pdf", "")
+    assert (paper["authors"], paper["year"], paper["doi"]) == (["Ada Núñez"], 2019, "10.1000/glucose")
     assert web == {
         "number": 2,
         "document": "hmdb.ca",
@@ -146,6 +156,9 @@ def test_a_page_of_the_web_has_no_page_number_for_programs(application: FakeAppl
         "quote": "A sugar.",
         "url": "https://hmdb.ca/metabolites/HMDB0000122",
         "date": "2025-03-01",
+        "authors": [],
+        "year": None,
+        "doi": None,
     }
 
 
@@ -206,3 +219,45 @@ def test_a_journey_without_an_end_is_told_too(application: FakeApplication) -> N
 
     assert result.exit_code == 1
     assert "cmo doctor" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("file", "begins"),
+    [("a.md", "# What is glucose?"), ("a.bib", "@article{nunez2019paper,"), ("a.RIS", "TY  - JOUR"), ("a.json", "[")],
+)
+def test_an_answer_is_exported_in_the_format_its_file_is_named_for(
+    application: FakeApplication, tmp_path: Path, file: str, begins: str
+) -> None:
+    result = run("What is glucose?", "--export", file)
+
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert ANSWER.text in result.stdout
+    assert (tmp_path / file).read_text(encoding="utf-8").startswith(begins)
+
+
+def test_a_format_goes_before_the_name_of_the_file(application: FakeApplication, tmp_path: Path) -> None:
+    assert run("What is glucose?", "--export", "a.txt", "--format", "ris").exit_code == 0
+
+    assert (tmp_path / "a.txt").read_bytes().startswith(b"TY  - JOUR\r\n")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--export", "a.docx"], ["--export", "missing/a.md"], ["--format", "ris"], ["--export", "a.md", "--batch"]],
+    ids=["unknown format", "no folder", "no file", "batch"],
+)
+def test_nothing_is_asked_when_the_answer_could_not_be_exported(
+    application: FakeApplication, options: list[str]
+) -> None:
+    question = [] if "--batch" in options else ["What is glucose?"]
+
+    assert run(*question, *options).exit_code == 2
+    assert application.pipeline.asked == []
+
+
+def test_an_answer_is_printed_even_when_its_file_cannot_be_written(application: FakeApplication) -> None:
+    result = run("What is glucose?", "--export", f"{'a' * 300}.md")
+
+    assert result.exit_code == 1
+    assert ANSWER.text in result.stdout
+    assert "could not be written" in result.stderr

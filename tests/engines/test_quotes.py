@@ -1,5 +1,7 @@
 """The sentence shown beside each citation of a written answer."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -40,6 +42,15 @@ def test_a_citation_names_paper_page_and_address() -> None:
         url="/papers/doc-aaaaaaaaaaaaaaaa.pdf#page=7",
         doc_id="doc-aaaaaaaaaaaaaaaa",
     )
+
+
+def test_a_citation_carries_what_is_known_of_its_paper() -> None:
+    found = passage(GLUCOSE)
+    known = replace(found.document, authors=("Ada Núñez", "B. Li"), year=2019, doi="10.1000/glucose")
+
+    [citation] = cited("Glucose rises [1].", replace(found, document=known))
+
+    assert (citation.authors, citation.year, citation.doi) == (("Ada Núñez", "B. Li"), 2019, "10.1000/glucose")
 
 
 @pytest.mark.parametrize(

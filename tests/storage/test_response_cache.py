@@ -114,6 +114,9 @@ def draft(text: str = "Alanine is an amino acid [1].", *, degraded: bool = False
                 quote="Alanine – an amino acid – is non-essential.",
                 url="/papers/doc-1#page=3",
                 doc_id="doc-1",
+                authors=("Ada Núñez", "B. Li"),
+                year=2019,
+                doi="10.1000/alanine",
             ),
         ),
         written=True,
@@ -275,8 +278,8 @@ def of_draft(**changes: object) -> bytes:
 MALFORMED = {
     "nothing": b"",
     "a format and nothing else": FORMAT,
-    "an older format": b"0j" + stored(),
-    "a newer format": b"2j" + stored(),
+    "an older format": b"1j" + stored(),
+    "a newer format": b"3j" + stored(),
     "an unknown packing": FORMAT + b"?" + stored(),
     "cut off": FORMAT + b"j" + stored()[:-1],
     "a draft of fewer fields": FORMAT + b"j" + stored(draft={"text": "no more than that"}),
@@ -331,9 +334,9 @@ def test_a_changed_draft_is_another_format() -> None:
     draft_fields = (
         "text answered model citations written generation mode confidence degraded dropped_markers notices".split()
     )
-    citation_fields = "number document title page quote url doc_id date".split()
+    citation_fields = "number document title page quote url doc_id date authors year doi".split()
 
-    assert (FORMAT, fields) == (b"1", draft_fields + citation_fields)
+    assert (FORMAT, fields) == (b"2", draft_fields + citation_fields)
 
 
 async def test_a_store_that_fails_is_a_miss_and_is_told_without_its_message(

@@ -204,7 +204,7 @@ async def test_withdrawn_text_leaves_the_screen_and_its_reason_stays_in_the_trai
         yield TextPiece(text="Leucine rises. [1]")
         yield Finished(answer=ANSWER)
 
-    await _show(journey(), notices=["The index is unfinished."])
+    await _show(journey(), question="Does leucine rise?", notices=["The index is unfinished."])
     assert browser.shown[-1].startswith("Leucine rises.")
     assert "> The index is unfinished." in browser.shown[-1]
     assert "Half" not in browser.shown[-1]

@@ -97,6 +97,35 @@ def test_a_marker_links_to_its_page() -> None:
     )
 
 
+@pytest.mark.parametrize("answer", [ANSWER, WRITTEN])
+def test_identifiers_in_an_answer_lead_to_their_registries(answer: Answer) -> None:
+    shown = render.answer(
+        replace(answer, text="See doi:10.1000/A_b*c (PMID: 12), not [PMC3451](http://evil.example). [1]")
+    )
+
+    assert "[doi:10.1000/A\\_b\\*c](<https://doi.org/10.1000/a_b%2Ac>)" in shown
+    assert "([PMID: 12](<https://pubmed.ncbi.nlm.nih.gov/12>))" in shown
+    assert f"\\[[PMC3451](<https://pmc.ncbi.nlm.nih.gov/articles/PMC3451>)\\](http:{JOINER}//evil.example)" in shown
+    assert "[\\[1\\]](<" in shown
+
+
+def test_sources_name_the_identifier_of_their_paper() -> None:
+    page = replace(PAGE, url="https://www.ncbi.nlm.nih.gov/pmc/articles/PMC345/")
+
+    assert render.answer(replace(ANSWER, citations=(replace(CITATION, doi="10.1000/A"),))).endswith(
+        ", p. 3, [doi:10.1000/a](<https://doi.org/10.1000/a>)"
+    )
+    assert render.answer(replace(WRITTEN, citations=(page,))).endswith(
+        ", [PMC345](<https://pmc.ncbi.nlm.nih.gov/articles/PMC345>)"
+    )
+
+
+def test_what_a_title_names_is_no_link_within_the_link_to_its_page() -> None:
+    shown = render.answer(replace(ANSWER, citations=(replace(CITATION, title="On doi:10.1000/x"),)))
+
+    assert "doi.org" not in shown
+
+
 def test_a_marker_without_a_citation_stays_text() -> None:
     assert render.answer(replace(ANSWER, text="As shown [7].")).startswith("As shown \\[7\\].")
 
