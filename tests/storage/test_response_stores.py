@@ -21,7 +21,7 @@ from cashews.backends.memory import Memory
 from cashews.serialize import DEFAULT_SERIALIZER
 
 from cmo.errors import SettingsError, StorageUnavailable
-from cmo.storage.response_cache import PATIENCE_SECONDS, ResponseCache
+from cmo.storage.response_cache import FORMAT, PATIENCE_SECONDS, ResponseCache
 from cmo.storage.response_stores import FILE, MemoryStore, ResponseStore, SqliteStore, store_at
 from cmo.values import Draft
 
@@ -284,7 +284,7 @@ async def test_redis_holds_json_and_the_age_of_keys_and_nothing_else(
     client = redis_server.client()
     assert sorted(client.keys()) == [b"cmo:response:k", b"cmo:responses"]
     value = client.get("cmo:response:k")
-    assert value.startswith(b"bytes:1j{")
+    assert value.startswith(b"bytes:" + FORMAT + b"j{")
     assert json.loads(value.removeprefix(b"bytes:1j"))["draft"]["text"] == DRAFT.text
     assert client.zrange("cmo:responses", 0, -1, withscores=True) == [(b"cmo:response:k", clock.now().timestamp())]
 
@@ -299,7 +299,7 @@ async def test_the_file_holds_json(tmp_path: Path, clock: FakeClock) -> None:
     with closing(sqlite3.connect(tmp_path / FILE)) as connection:
         [(key, value)] = connection.execute("SELECT key, value FROM responses").fetchall()
     assert key == "k"
-    assert value.startswith(b"1j{")
+    assert value.startswith(FORMAT + b"j{")
     assert json.loads(value[2:])["draft"]["text"] == DRAFT.text
 
 
