@@ -229,7 +229,7 @@ def exploded(crater: Path) -> bool:
 def pickles(crater: Path) -> list[bytes]:
     """A pickle bare, under cashews' name for bytes, under our format, and under a signature of cashews."""
     bare = pickle.dumps(Bomb(crater))
-    return [bare, b"bytes:" + bare, b"bytes:1j" + bare, b"1j" + bare, b"sum:0_" + bare]
+    return [bare, b"bytes:" + bare, b"bytes:" + FORMAT + b"j" + bare, FORMAT + b"j" + bare, b"sum:0_" + bare]
 
 
 def plant_in_redis(server: RedisServer, value: bytes) -> None:
@@ -285,7 +285,7 @@ async def test_redis_holds_json_and_the_age_of_keys_and_nothing_else(
     assert sorted(client.keys()) == [b"cmo:response:k", b"cmo:responses"]
     value = client.get("cmo:response:k")
     assert value.startswith(b"bytes:" + FORMAT + b"j{")
-    assert json.loads(value.removeprefix(b"bytes:1j"))["draft"]["text"] == DRAFT.text
+    assert json.loads(value.removeprefix(b"bytes:" + FORMAT + b"j"))["draft"]["text"] == DRAFT.text
     assert client.zrange("cmo:responses", 0, -1, withscores=True) == [(b"cmo:response:k", clock.now().timestamp())]
 
 
