@@ -6,6 +6,8 @@ PORT ?= 8000
 
 VENV := .venv
 BIN := $(VENV)/bin
+# A file's tests stay together, because what they share is set up once for each process.
+TWO_AT_A_TIME := --numprocesses 2 --dist loadfile
 STAMP := $(VENV)/.installed
 LOCKS := requirements-dev.txt requirements-data.txt
 CODE := cmo app.py scripts tests benchmarks
@@ -13,7 +15,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 	--custom-compile-command "make lock" $(UPGRADE)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test coverage check bench soak llama lock docs primer clean
+.PHONY: help setup run test coverage check bench soak llama lock docs phrases primer clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -33,7 +35,7 @@ run: setup  ## serve the chat on http://127.0.0.1:8000 (HOST, PORT)
 	env -u CI $(BIN)/chainlit run app.py -h --host $(HOST) --port $(PORT)
 
 test: setup check  ## every check and every test but the soak tests
-	$(BIN)/python -m pytest -m "not soak"
+	$(BIN)/python -m pytest -m "not soak" $(TWO_AT_A_TIME)
 
 coverage: setup  ## the same tests with a table of the lines they reach; takes half as long again
 	$(BIN)/python -m pytest -m "not soak" --cov=cmo --cov-report=term:skip-covered
@@ -61,6 +63,9 @@ lock: setup  ## pin all dependencies anew within pyproject.toml's bounds; UPGRAD
 
 docs: setup  ## write docs/settings.md and .env.example from cmo/settings.py
 	$(BIN)/python scripts/make_docs.py
+
+phrases: setup  ## bring the translations of our own sentences, cmo/translation/phrases/, up to date with the code
+	$(BIN)/python scripts/make_phrases.py
 
 primer: setup  ## write the sample PDFs of papers/ from scripts/primer/
 	$(BIN)/python scripts/make_primer.py

@@ -49,7 +49,7 @@ from cmo.models.minilm import MiniLM
 from cmo.settings import load_settings
 from cmo.translation.detect import LanguageDetector
 from cmo.translation.glossary import Glossary
-from cmo.values import Answer, Finished, Question, ScoredPassage
+from cmo.values import Answer, Badge, Finished, Question, ScoredPassage
 
 _DETECTOR = LanguageDetector()
 _TRANSLATOR = Glossary()
@@ -98,7 +98,12 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 async def _run(papers: Path, storage: Path) -> None:
-    environ = dict(os.environ) | {"CMO_PAPERS_DIR": str(papers), "CMO_STORAGE_DIR": str(storage), "LOG_LEVEL": "ERROR"}
+    environ = dict(os.environ) | {
+        "CMO_PAPERS_DIR": str(papers),
+        "CMO_STORAGE_DIR": str(storage),
+        "CMO_TRANSLATION": "off",
+        "LOG_LEVEL": "ERROR",
+    }
     settings = load_settings(environ, env_file=None)
     async with open_indexer(settings) as indexer:
         report = await indexer.run()
@@ -108,6 +113,7 @@ async def _run(papers: Path, storage: Path) -> None:
     async with open_application(settings) as application:
         answers = [await _answer(application, row) for row in rows]
         console.print(_answers_table(rows, answers))
+        console.print(_badges_table(rows, answers))
         console.print(_checks(answers, papers))
         embedder = MiniLM(settings.cache_dir)
         model = ExtractiveModel(embedder)
@@ -157,6 +163,16 @@ def _figures(pairs: Sequence[tuple[Row, Answer]]) -> list[str]:
         return ["", "", "", refused, *times]
     cited = [([(c.document, c.page) for c in answer.citations], row.gold) for row, answer in pairs]
     return [*_hits(cited), refused, *times]
+
+
+def _badges_table(rows: Sequence[Row], answers: Sequence[Answer]) -> Table:
+    table = Table("badge", "answers", "first citation on gold")
+    table.title = "What a badge is worth (whatever was answered; questions nobody can answer count as not right)"
+    for badge in Badge:
+        pairs = [(r, a) for r, a in zip(rows, answers, strict=True) if a.quality and a.quality.badge is badge]
+        right = sum((a.citations[0].document, a.citations[0].page) in row.gold for row, a in pairs)
+        table.add_row(badge.value, str(len(pairs)), f"{right}" if pairs else "")
+    return table
 
 
 def _hits(cited: Sequence[tuple[Pages, frozenset[tuple[str, int]]]]) -> list[str]:

@@ -88,6 +88,7 @@ class Library:
         own = {
             "CMO_PAPERS_DIR": str(self.papers),
             "CMO_STORAGE_DIR": str(self.storage),
+            "CMO_TRANSLATION": "off",
             # Every question is to be answered, not given an answer kept from before.
             "LIGHTRAG_RESPONSE_CACHING": "false",
         }

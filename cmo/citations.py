@@ -14,11 +14,12 @@ from typing import Generic, TypeVar
 from urllib.parse import quote, urlsplit
 
 from cmo.identifiers import Identifier, in_url, mentions
-from cmo.values import Citation, Document, EvidenceSentence, WebSource
+from cmo.sentences import split_sentences
+from cmo.values import Citation, Document, EvidenceSentence, Passage, ScoredPassage, WebSource
 
 Source = TypeVar("Source", bound=Hashable)
 
-MARKER = re.compile(r"""(?<=[.!?…:\])"'”’»] )\[(\d{1,3})\](?=\s|$)""")
+MARKER = re.compile(r"""(?:(?<=[.!?…:\])"'”’»。！？：؟।」』）] )|(?<=[。！？」』）]))\[(\d{1,3})\](?=\s|$)""")
 """A citation marker in an answer's text.
 
 It stands after the end of a sentence or after another marker, so that the paper's own "[12]" within a sentence is not
@@ -38,7 +39,11 @@ MARKER_CHARACTERS = 80
 MOST_IN_RANGE = 10
 """Markers such as [2-5] name at most so many sources; wider ones are taken for numbers, such as an age range."""
 
+MOST_PASSAGE_CHARACTERS = 6_000
+"""Of the passage kept with a citation, unless what is quoted takes more: about four passages, mostly a whole page."""
+
 _SPACED_MARKER = re.compile(rf"\s?{ANY_MARKER.pattern}")
+_LEADING_MARKERS = re.compile(rf"(?:{ANY_MARKER.pattern}[ \t]*)+")
 _CLAIM_END = re.compile(r"(?!\s*\[\d)(?:(?<=[.!?\]])\s+|(?<=[。！？])|\n+)")
 """Where the next claim begins: markers that follow a full stop belong to the claim before it."""
 
@@ -60,8 +65,8 @@ def page_url(doc_id: str, page: int) -> str:
     return f"/papers/{quote(doc_id, safe='')}.pdf#page={page}"
 
 
-def paper_citation(number: int, document: Document, page: int, *, quote: str) -> Citation:
-    """The citation of a page of a paper."""
+def paper_citation(number: int, document: Document, page: int, *, quote: str, passage: str = "") -> Citation:
+    """The citation of a page of a paper; `passage` is the text of that page which `quote` was taken from."""
     return Citation(
         number=number,
         document=document.file,
@@ -73,24 +78,53 @@ def paper_citation(number: int, document: Document, page: int, *, quote: str) ->
         authors=document.authors,
         year=document.year,
         doi=document.doi,
+        passage=passage,
     )
 
 
-def cite(sentences: Sequence[EvidenceSentence]) -> tuple[Citation, ...]:
+def page_passage(quoted: Iterable[Passage], others: Iterable[Passage] = ()) -> str:
+    """The text of passages of one page in the order of the page: what overlaps once, what does not touch apart.
+
+    All those `quoted` are in it; of the `others` as many as stay within MOST_PASSAGE_CHARACTERS with them.
+    """
+    kept = dict.fromkeys(quoted)
+    characters = sum(len(passage.text) for passage in kept)
+    for passage in others:
+        if passage not in kept and characters + len(passage.text) <= MOST_PASSAGE_CHARACTERS:
+            kept[passage] = None
+            characters += len(passage.text)
+    return _joined(sorted(kept, key=lambda passage: passage.start))
+
+
+def cite(sentences: Sequence[EvidenceSentence], passages: Sequence[ScoredPassage] = ()) -> tuple[Citation, ...]:
     """One citation per page, in the order of first use, its quote being the sentences taken from that page.
 
-    The quote's sentences stand in the order they have on the page, joined by " … " where they do not touch.
+    The quote's sentences stand in the order they have on the page, joined by " … " where they do not touch. `passages`
+    are what was found besides those the sentences stand in.
     """
     pages: dict[tuple[str, int], list[EvidenceSentence]] = {}
     for sentence in sentences:
         pages.setdefault((sentence.document.doc_id, sentence.passage.page), []).append(sentence)
-    return tuple(_citation(number, found) for number, found in enumerate(pages.values(), start=1))
+    return tuple(_citation(number, found, passages) for number, found in enumerate(pages.values(), start=1))
 
 
 def marked_sentences(sentences: Sequence[EvidenceSentence], citations: Sequence[Citation]) -> list[str]:
     """Each sentence, followed by the marker of the citation its page has."""
     numbers = {(citation.doc_id, citation.page): citation.number for citation in citations}
     return [f"{sentence.text} [{numbers[sentence.document.doc_id, sentence.passage.page]}]" for sentence in sentences]
+
+
+def answer_sentences(text: str) -> list[tuple[int, int]]:
+    """Where the sentences of an answer stand, [start, end), each with the markers behind it."""
+    found: list[tuple[int, int]] = []
+    for start, end in split_sentences(text):
+        markers = _LEADING_MARKERS.match(text, start, end)
+        if markers and found:
+            found[-1] = (found[-1][0], start + len(markers[0].rstrip()))
+            start = markers.end()
+        if start < end:
+            found.append((start, end))
+    return found
 
 
 def claims(text: str, number: int) -> list[str]:
@@ -190,18 +224,20 @@ class MarkerStream(Generic[Source]):
 
 
 def by_label(sources: Iterable[WebSource]) -> dict[str, WebSource]:
-    """Each label with its source, where labels of the same page share one.
+    """Each label with its source, where labels of the same page share one: the first that has a snippet.
 
     A label that was given to several pages is left out: nobody can tell which of them a marker means.
     """
     pages: dict[str, WebSource] = {}
-    labels: dict[str, WebSource] = {}
+    labels: dict[str, str] = {}
     ambiguous: set[str] = set()
     for source in sources:
-        page = pages.setdefault(_page(source.url), source)
-        if labels.setdefault(source.label, page) is not page:
+        address = _page(source.url)
+        if not pages.setdefault(address, source).snippet and source.snippet:
+            pages[address] = source
+        if labels.setdefault(source.label, address) != address:
             ambiguous.add(source.label)
-    return {label: source for label, source in labels.items() if label not in ambiguous}
+    return {label: pages[address] for label, address in labels.items() if label not in ambiguous}
 
 
 def web_citations(sources: Sequence[WebSource]) -> tuple[Citation, ...]:
@@ -255,9 +291,28 @@ def _listed(citation: Citation) -> str:
     return ", ".join(filter(None, (citation.title, citation.document, citation.date, citation.url)))
 
 
-def _citation(number: int, sentences: Sequence[EvidenceSentence]) -> Citation:
+def _citation(number: int, sentences: Sequence[EvidenceSentence], passages: Sequence[ScoredPassage]) -> Citation:
     first = sentences[0]
-    return paper_citation(number, first.document, first.passage.page, quote=_quote(sentences))
+    doc_id, page = first.document.doc_id, first.passage.page
+    others = [found.passage for found in passages if (found.document.doc_id, found.passage.page) == (doc_id, page)]
+    return paper_citation(
+        number,
+        first.document,
+        page,
+        quote=_quote(sentences),
+        passage=page_passage((sentence.passage for sentence in sentences), others),
+    )
+
+
+def _joined(passages: Sequence[Passage]) -> str:
+    parts: list[str] = []
+    covered = passages[0].start if passages else 0
+    for passage in passages:
+        if passage.start > covered:
+            parts.append("\n\n")
+        parts.append(passage.text[max(0, covered - passage.start) :])
+        covered = max(covered, passage.end)
+    return "".join(parts)
 
 
 def _quote(sentences: Sequence[EvidenceSentence]) -> str:

@@ -11,10 +11,13 @@
     ├── EngineUnavailable          an engine could not look for an answer
     │   ├── CircuitOpen            the engine is resting after failures and was not asked
     │   └── BudgetExhausted        asking it could cost more than may still be spent
+    ├── TranslationUnavailable     nobody can translate at the moment
+    ├── NotAssessed                an answer's quality cannot be told
     └── QuestionTooLong            a question is longer than can be searched for
 
 Adapters turn foreign errors into these at their edge, with `from error`. Messages name the thing and
-say what to do next.
+say what to do next. Those that reach people in the chat are a cmo.phrases.Phrase: whoever shows one takes the
+error's `words`, which can be said in other languages. str(error) is English.
 """
 
 from cmo.values import FileStatus
@@ -22,6 +25,11 @@ from cmo.values import FileStatus
 
 class OracleError(Exception):
     """The root; its message can be shown to a person."""
+
+    @property
+    def words(self) -> str:
+        """The message as it was given: a Phrase, where it is one."""
+        return self.args[0] if self.args and isinstance(self.args[0], str) else str(self)
 
 
 class SettingsError(OracleError):
@@ -73,6 +81,14 @@ class CircuitOpen(EngineUnavailable):
 
 class BudgetExhausted(EngineUnavailable):
     """Asking could cost more than may still be spent. The message names the limit and when it starts anew."""
+
+
+class TranslationUnavailable(OracleError):
+    """No translation service can be reached, or none knows the language. The message says which."""
+
+
+class NotAssessed(OracleError):
+    """An answer's quality cannot be told; the message says why."""
 
 
 class QuestionTooLong(OracleError):

@@ -13,19 +13,24 @@ import numpy.typing as npt
 from cmo.values import (
     Answer,
     CallStage,
+    Draft,
     EngineEvent,
     EngineRequest,
     Event,
     Extraction,
+    Feedback,
     Keywords,
     LibraryState,
     ModelCall,
+    NamedCompound,
     Prompt,
+    Quality,
     Question,
     QuestionKind,
     Retrieval,
     ScoredPassage,
     Selection,
+    Translated,
 )
 
 Vectors: TypeAlias = npt.NDArray[np.float32]
@@ -92,8 +97,69 @@ class LanguageDetector(Protocol):
 class QuestionTranslator(Protocol):
     """Questions of other languages as search text for English papers."""
 
-    def to_english(self, text: str, language: str) -> str:
-        """English search text for a question in `language` (ISO 639-1); an English question as it is."""
+    async def to_english(self, question: Question, text: str, book: Book) -> str:
+        """English search text for a question's standalone `text`, in its language; an English text as it is.
+
+        Never an error: what cannot be translated is searched for as well as it can be.
+        """
+
+
+class AnswerTranslator(Protocol):
+    """Answers in the asker's language."""
+
+    async def translate(self, answer: str, question: Question, seconds: float, book: Book) -> Translated:
+        """An English answer in the question's language, sentence by sentence, within `seconds`.
+
+        Names, identifiers, numbers, units and markers come out as they went in: a sentence that lost one stays English.
+
+        Raises:
+            TranslationUnavailable: nobody could translate; the message can be shown.
+        """
+
+
+class Assessor(Protocol):
+    """How good an answer is."""
+
+    async def assess(self, question: Question, asked: str, draft: Draft, book: Book) -> Quality:
+        """The quality of an English draft as an answer to the English text `asked`.
+
+        Raises:
+            NotAssessed: it cannot be assessed; the message says why.
+            ModelUnavailable: the embedding model cannot be loaded.
+        """
+
+
+class CustomAssessor(Protocol):
+    """An assessor of somebody's own, found through the entry points "cmo.assessors"."""
+
+    @property
+    def name(self) -> str:
+        """Its name as shown beside its score."""
+
+    @property
+    def weight(self) -> float:
+        """Its weight in the composite, beside the 1 of our own parts together; 0 to be shown only."""
+
+    async def assess(self, question: str, answer: str, sources: Sequence[str]) -> float:
+        """0 to 1. A marker [n] in the answer stands for the n-th source. Whatever it raises leaves its score out."""
+
+
+class CompoundFinder(Protocol):
+    """The metabolites a text speaks of."""
+
+    def compounds(self, text: str) -> tuple[NamedCompound, ...]:
+        """Each once, in order of first mention. May take a few milliseconds: call it in a thread."""
+
+
+class FeedbackBook(Protocol):
+    """What people thought of answers."""
+
+    async def give(self, feedback: Feedback) -> None:
+        """Keep what a person says of an answer; it takes the place of what they said of it before.
+
+        Raises:
+            OracleError: there is no such answer, or it cannot be kept; the message can be shown.
+        """
 
 
 class Retriever(Protocol):

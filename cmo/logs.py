@@ -55,6 +55,7 @@ _LIBRARIES = (
     "nano-vectordb",
     "openai",
     "sqlalchemy",
+    "urllib3",
     "uvicorn.access",
 )
 

@@ -1,4 +1,4 @@
-"""One question's journey, top to bottom: understand, decide, ask, cite, record, show.
+"""One question's journey, top to bottom: understand, decide, ask, cite, assess, ask again, translate, record, show.
 
 The pipeline knows the plugs of interfaces.py and never what is plugged in. It refuses to know about screens: it
 yields events, and whoever shows them decides how.
@@ -7,38 +7,54 @@ yields events, and whoever shows them decides how.
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, cast
 
+from cmo.dispatch import telling
 from cmo.dispatch.asking import Asked
 from cmo.dispatch.bill import Bill
 from cmo.errors import EngineUnavailable, OracleError, QuestionTooLong, StorageUnavailable
-from cmo.interfaces import LanguageDetector, Ledger, QuestionClassifier, QuestionRewriter, QuestionTranslator
+from cmo.interfaces import (
+    AnswerTranslator,
+    Assessor,
+    CompoundFinder,
+    LanguageDetector,
+    Ledger,
+    QuestionClassifier,
+    QuestionRewriter,
+    QuestionTranslator,
+)
 from cmo.logs import fields
+from cmo.phrases import Phrase
+from cmo.policy.second_opinion import is_better, is_poor, whom_to_ask
+from cmo.quality.drafts import confidences
 from cmo.values import (
     Answer,
+    Citation,
     Decision,
     EngineEvent,
     EngineRequest,
     Event,
     Finished,
+    Quality,
     Question,
     QuestionKind,
     QuestionType,
     Stage,
     StageEnded,
     StageStarted,
+    TextPiece,
+    TextWithdrawn,
+    Translated,
 )
 
 LONGEST_QUESTION = 2_000
 """Characters of a question at most: more is a pasted text, which the search cannot do justice to."""
 ENGLISH = "en"
-IN_ENGLISH = "The papers were searched by English words for your question, and are quoted in English."
 
 UNKNOWN_KIND = QuestionKind(type=QuestionType.OTHER, freshness=0.0)
 
@@ -63,14 +79,48 @@ class Asking(Protocol):
         """
 
 
+class Scores(Protocol):
+    """Remembers how good the engines' recent answers were."""
+
+    def score(self, name: str, composite: float | None) -> None:
+        """Take down one answer's quality, 0 to 1; None for one that could not be scored."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checking:
+    """How answers are checked: by whom and how long, who remembers their quality, and which are poor.
+
+    `second_opinion_below` is the composite, 0 to 1, under which another engine is asked; 0 for never. Without an
+    `assessor` nothing is assessed.
+    """
+
+    assessor: Assessor | None
+    seconds: float
+    scores: Scores
+    second_opinion_below: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Candidate:
+    """An engine's answer with what is known of its quality, `not_assessed` when that is nothing."""
+
+    asked: Asked
+    quality: Quality | None = None
+    not_assessed: str = ""
+
+
 @dataclass(slots=True)
 class _Journey:
-    """What is known of one question so far. `decision` and `answer` come with their stages."""
+    """What is known of one question so far. What is None comes with its stage."""
 
     question: Question
     started: float
     bill: Bill = field(default_factory=Bill)
     decision: Decision | None = None
+    candidate: _Candidate | None = None
+    second_opinion: str = ""
+    notes: list[str] = field(default_factory=list)
+    translated: Translated | None = None
     answer: Answer | None = None
 
     @property
@@ -86,20 +136,29 @@ class QuestionPipeline:
         *,
         detector: LanguageDetector,
         rewriter: QuestionRewriter,
-        translator: QuestionTranslator,
+        question_translator: QuestionTranslator,
         classifier: QuestionClassifier,
         router: Router,
         asking: Asking,
+        checking: Checking,
+        compounds: CompoundFinder,
+        answer_translator: AnswerTranslator | None,
+        translation_seconds: float,
         ledger: Ledger,
         mode: str,
         timeout_seconds: float,
     ) -> None:
+        """Without an `answer_translator` answers are in English."""
         self._detector = detector
         self._rewriter = rewriter
-        self._translator = translator
+        self._question_translator = question_translator
         self._classifier = classifier
         self._router = router
         self._asking = asking
+        self._checking = checking
+        self._compounds = compounds
+        self._answer_translator = answer_translator
+        self._translation_seconds = translation_seconds
         self._ledger = ledger
         self._mode = mode
         self._timeout_seconds = timeout_seconds
@@ -123,7 +182,7 @@ class QuestionPipeline:
                     yield event
             assert journey.answer is not None
             outcome = "answered" if journey.answer.answered else "refused"
-            yield StageStarted(stage=Stage.RECORD)
+            yield _begun(Stage.RECORD, journey)
         except (asyncio.CancelledError, GeneratorExit):
             outcome = outcome if journey.answer else "stopped"
             raise
@@ -136,25 +195,26 @@ class QuestionPipeline:
     async def decide(self, question: Question) -> Decision:
         """How the question would be routed now; nothing is asked and nothing booked."""
         refuse_too_long(question.text)
+        question = replace(question, language=self._detector.detect(question.text))
         request, kind = await self._understand(question, Bill())
         return await self._router.decide(request, kind)
 
     async def _stages(self, journey: _Journey) -> AsyncIterator[Event]:
-        yield StageStarted(stage=Stage.UNDERSTAND)
+        journey.question = replace(journey.question, language=self._detector.detect(journey.question.text))
+        yield _begun(Stage.UNDERSTAND, journey)
         request, kind = await self._understand(journey.question, journey.bill)
         journey.question = request.question
-        yield _ended(Stage.UNDERSTAND, journey.started, _understood(request, kind))
+        yield _ended(Stage.UNDERSTAND, journey.started, telling.understood(request))
 
-        yield StageStarted(stage=Stage.DECIDE)
+        yield _begun(Stage.DECIDE, journey)
         deciding = time.perf_counter()
         decision = journey.decision = await self._router.decide(request, kind)
         yield _ended(Stage.DECIDE, deciding, decision.checks[-1].words)
 
-        yield StageStarted(stage=Stage.ASK)
+        yield _begun(Stage.ASK, journey)
         asking = time.perf_counter()
         asked: Asked | None = None
-        request = dataclasses.replace(request, seconds=self._timeout_seconds - journey.seconds, free=decision.free)
-        async with aclosing(cast("Any", self._asking.ask(decision, request, journey.bill))) as events:
+        async with aclosing(cast("Any", self._ask(journey, request, decision))) as events:
             async for event in events:
                 match event:
                     case Asked():
@@ -162,18 +222,36 @@ class QuestionPipeline:
                     case _:
                         yield event
         if asked is None:
-            raise EngineUnavailable("The question ended without an answer. Run `cmo doctor` to see what is wrong.")
-        yield _ended(Stage.ASK, asking, _told(asked))
+            raise EngineUnavailable(
+                Phrase("The question ended without an answer. Run `cmo doctor` to see what is wrong.")
+            )
+        yield _ended(Stage.ASK, asking, telling.told(asked))
 
-        yield StageStarted(stage=Stage.CITE)
-        yield _ended(Stage.CITE, time.perf_counter(), _cited(asked))
-        journey.answer = _answer(journey, decision, asked)
+        yield _begun(Stage.CITE, journey)
+        yield _ended(Stage.CITE, time.perf_counter(), telling.cited(asked))
+
+        yield _begun(Stage.ASSESS, journey)
+        assessing = time.perf_counter()
+        candidate = journey.candidate = await self._assess(journey, request, asked)
+        yield _ended(Stage.ASSESS, assessing, telling.assessed(candidate.quality, candidate.not_assessed))
+
+        if other := self._second_engine(journey, decision, candidate):
+            yield _begun(Stage.SECOND_OPINION, journey)
+            async with aclosing(cast("Any", self._second_opinion(journey, request, candidate, other))) as events:
+                async for event in events:
+                    yield event
+
+        if journey.question.language != ENGLISH:
+            yield _begun(Stage.TRANSLATE, journey)
+            translating = time.perf_counter()
+            note = await self._translate(journey, journey.candidate.asked)
+            yield _ended(Stage.TRANSLATE, translating, telling.translated(journey.translated, note))
+
+        journey.answer = await self._answer(journey, decision, journey.candidate)
 
     async def _understand(self, question: Question, bill: Bill) -> tuple[EngineRequest, QuestionKind]:
-        language = self._detector.detect(question.text)
-        question = dataclasses.replace(question, language=language)
-        question = dataclasses.replace(question, standalone=await self._rewriter.standalone(question, bill.book))
-        searched = await asyncio.to_thread(self._translator.to_english, question.standalone, language)
+        question = replace(question, standalone=await self._rewriter.standalone(question, bill.book))
+        searched = await self._question_translator.to_english(question, question.standalone, bill.book)
         kind = await self._kind(searched)
         request = EngineRequest(
             question=question,
@@ -183,6 +261,138 @@ class QuestionPipeline:
             fresh=kind.needs_fresh,
         )
         return request, kind
+
+    def _ask(self, journey: _Journey, request: EngineRequest, decision: Decision) -> AsyncIterator[EngineEvent | Asked]:
+        left = self._timeout_seconds - journey.seconds
+        return self._asking.ask(decision, replace(request, seconds=left, free=decision.free), journey.bill)
+
+    async def _assess(self, journey: _Journey, request: EngineRequest, asked: Asked) -> _Candidate:
+        """An engine's answer with its quality. Whatever goes wrong here costs nobody the answer."""
+        candidate = await self._assessed(journey, request, asked)
+        if asked.cached_seconds is None:
+            composite = candidate.quality.composite if candidate.quality else None
+            self._checking.scores.score(asked.engine, composite)
+        return candidate
+
+    async def _assessed(self, journey: _Journey, request: EngineRequest, asked: Asked) -> _Candidate:
+        assessor, seconds = self._checking.assessor, self._checking.seconds
+        if assessor is None:
+            return _Candidate(asked=asked, not_assessed=Phrase("The check of sentences is switched off."))
+        if not asked.draft.answered:
+            return _Candidate(asked=asked)
+        try:
+            async with asyncio.timeout(seconds):
+                quality = await assessor.assess(journey.question, request.search_text, asked.draft, journey.bill.book)
+        except TimeoutError:
+            why: str = Phrase("Checking the sentences took longer than {seconds:g} s.", seconds=seconds)
+            return _Candidate(asked=asked, not_assessed=why)
+        except OracleError as error:
+            return _Candidate(asked=asked, not_assessed=error.words)
+        except Exception:
+            _log.exception("assessment_failed")
+            return _Candidate(asked=asked, not_assessed=Phrase("The check of the sentences failed."))
+        return _Candidate(asked=asked, quality=quality)
+
+    def _second_engine(self, journey: _Journey, decision: Decision, candidate: _Candidate) -> str | None:
+        asked = candidate.asked
+        floor = self._checking.second_opinion_below
+        if self._checking.assessor is None or not is_poor(
+            candidate.quality, answered=asked.draft.answered, floor=floor
+        ):
+            return None
+        tried = {asked.engine, *(failure.engine for failure in asked.failures)}
+        return whom_to_ask(decision, tried, seconds=self._timeout_seconds - journey.seconds)
+
+    async def _second_opinion(
+        self, journey: _Journey, request: EngineRequest, first: _Candidate, engine: str
+    ) -> AsyncIterator[Event]:
+        """Ask one more engine; its answer takes the place of the first if it is better. The first stays on the screen
+        meanwhile."""
+        assert journey.decision is not None
+        started = time.perf_counter()
+        journey.second_opinion = engine
+        decision = replace(journey.decision, engine=engine, fallbacks=())
+        asked: Asked | None = None
+        try:
+            async with aclosing(cast("Any", self._ask(journey, request, decision))) as events:
+                async for event in events:
+                    if isinstance(event, Asked):
+                        asked = event
+                    elif not isinstance(event, TextPiece | TextWithdrawn):
+                        yield event
+        except OracleError as error:
+            yield _ended(Stage.SECOND_OPINION, started, error.words)
+            return
+        if asked is None:
+            return
+        second = await self._assess(journey, request, asked)
+        better = is_better(
+            second.quality,
+            first.quality,
+            answered=asked.draft.answered,
+            first_answered=first.asked.draft.answered,
+        )
+        words = telling.second_opinion(
+            first.asked.engine,
+            engine,
+            answered=first.asked.draft.answered,
+            second_answered=asked.draft.answered,
+            better=better,
+        )
+        journey.notes.append(words)
+        if better:
+            journey.candidate = replace(second, asked=replace(asked, failures=first.asked.failures))
+            yield TextWithdrawn(reason=words)
+            yield TextPiece(text=asked.draft.text)
+        yield _ended(Stage.SECOND_OPINION, started, words)
+
+    async def _translate(self, journey: _Journey, asked: Asked) -> str:
+        """Put the answer into the question's language, or note why it stays in English; the note is given back."""
+        if self._answer_translator is None:
+            note: str = telling.WRITTEN_IN_ENGLISH if asked.draft.written else telling.IN_ENGLISH
+            journey.notes.append(note)
+            return note
+        try:
+            journey.translated = await self._answer_translator.translate(
+                asked.draft.text, journey.question, self._translation_seconds, journey.bill.book
+            )
+            note = telling.kept_english(journey.translated)
+        except OracleError as error:
+            note = telling.not_translated(error.words)
+        if note:
+            journey.notes.append(note)
+        return note
+
+    async def _answer(self, journey: _Journey, decision: Decision, candidate: _Candidate) -> Answer:
+        asked, quality, translated = candidate.asked, candidate.quality, journey.translated
+        draft, bill = asked.draft, journey.bill
+        return Answer(
+            text=translated.text if translated else draft.text,
+            answered=draft.answered,
+            language=journey.question.language,
+            engine=asked.engine,
+            model=draft.model,
+            reason=decision.reason,
+            citations=_with_confidence(draft.citations, quality),
+            cost_usd=bill.cost_usd,
+            seconds=journey.seconds,
+            generation=draft.generation,
+            notice=telling.notice(asked, *journey.notes),
+            written=draft.written,
+            mode=draft.mode,
+            tokens_in=bill.tokens_in,
+            tokens_out=bill.tokens_out,
+            dropped_markers=draft.dropped_markers,
+            cached_seconds=asked.cached_seconds,
+            decision=decision,
+            quality=_where_shown(quality, translated) if quality and translated else quality,
+            not_assessed=candidate.not_assessed,
+            original=draft.text if translated and translated.service else "",
+            translated_by=translated.service if translated else "",
+            kept_english=translated.kept if translated else 0,
+            second_opinion=journey.second_opinion,
+            compounds=await asyncio.to_thread(self._compounds.compounds, draft.text) if draft.answered else (),
+        )
 
     async def _kind(self, searched: str) -> QuestionKind:
         try:
@@ -218,55 +428,33 @@ def refuse_too_long(text: str) -> None:
         QuestionTooLong: it has more than LONGEST_QUESTION characters.
     """
     if len(text) > LONGEST_QUESTION:
-        raise QuestionTooLong(f"The question has {len(text):,} characters; please ask in at most {LONGEST_QUESTION:,}.")
+        raise QuestionTooLong(
+            Phrase(
+                "The question has {n:,} characters; please ask in at most {most:,}.",
+                n=len(text),
+                most=LONGEST_QUESTION,
+            )
+        )
 
 
-def _answer(journey: _Journey, decision: Decision, asked: Asked) -> Answer:
-    draft, bill = asked.draft, journey.bill
-    return Answer(
-        text=draft.text,
-        answered=draft.answered,
-        language=journey.question.language,
-        engine=asked.engine,
-        model=draft.model,
-        reason=decision.reason,
-        citations=draft.citations,
-        cost_usd=bill.cost_usd,
-        seconds=journey.seconds,
-        generation=draft.generation,
-        notice=_notice(journey.question, asked),
-        written=draft.written,
-        mode=draft.mode,
-        tokens_in=bill.tokens_in,
-        tokens_out=bill.tokens_out,
-        dropped_markers=draft.dropped_markers,
-        cached_seconds=asked.cached_seconds,
-        decision=decision,
-    )
+def _with_confidence(citations: Sequence[Citation], quality: Quality | None) -> tuple[Citation, ...]:
+    """The citations with how well each bears out what cites it, and without the passages, which were for checking."""
+    known = confidences(quality.sentences) if quality else {}
+    return tuple(replace(citation, passage="", confidence=known.get(citation.number)) for citation in citations)
 
 
-def _notice(question: Question, asked: Asked) -> str | None:
-    notes = [*(failure.words for failure in asked.failures), *asked.draft.notices]
-    if question.language != ENGLISH and not asked.draft.written:
-        notes.append(IN_ENGLISH)
-    return " ".join(notes) or None
+def _where_shown(quality: Quality, translated: Translated) -> Quality:
+    """The quality whose sentences stand where their translations do."""
+    sentences = []
+    for sentence in quality.sentences:
+        start, end = translated.spans.get(sentence.start, (0, 0))
+        sentences.append(replace(sentence, start=start, end=end))
+    return replace(quality, sentences=tuple(sentences))
+
+
+def _begun(stage: Stage, journey: _Journey) -> StageStarted:
+    return StageStarted(stage=stage, language=journey.question.language)
 
 
 def _ended(stage: Stage, since: float, summary: str) -> StageEnded:
     return StageEnded(stage=stage, summary=summary, seconds=time.perf_counter() - since)
-
-
-def _understood(request: EngineRequest, kind: QuestionKind) -> str:
-    fresh = " Asks for recent information." if kind.needs_fresh else ""
-    return f"Language: {request.question.language}. Searching for “{request.search_text}”.{fresh}"
-
-
-def _told(asked: Asked) -> str:
-    kept = f", answered {asked.cached_seconds:.0f} s ago" if asked.cached_seconds is not None else ""
-    return f"{asked.engine} ({asked.draft.model}){kept}."
-
-
-def _cited(asked: Asked) -> str:
-    dropped = asked.draft.dropped_markers
-    more = f"; {dropped} marker(s) named no source and were dropped" if dropped else ""
-    return f"{len(asked.draft.citations)} source(s) cited{more}."

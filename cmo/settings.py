@@ -65,6 +65,23 @@ class QueryMode(StrEnum):
     MIX = "mix"
 
 
+class Judge(StrEnum):
+    """Who judges sentences that the embedded check leaves open."""
+
+    OFF = "off"
+    MODEL = "model"
+
+
+class Translation(StrEnum):
+    """Who translates."""
+
+    GOOGLE = "google"
+    MYMEMORY = "mymemory"
+    LIBRETRANSLATE = "libretranslate"
+    MODEL = "model"
+    OFF = "off"
+
+
 class WireFormat(StrEnum):
     """How Perplexity is spoken to."""
 
@@ -268,6 +285,55 @@ class Settings(BaseSettings):
         "development, 0.7 in staging, 0.8 in production.",
     )
 
+    quality_assessment: bool = Field(
+        True,
+        validation_alias=_names("LIGHTRAG_QUALITY_ASSESSMENT", "LIGHTRAG_ENABLE_QUALITY_METRICS"),
+        description="Whether each answer is held against its sources, sentence by sentence, and gets a badge.",
+    )
+    quality_timeout_seconds: Annotated[float, Ge(0.1), Le(600)] = Field(
+        10.0,
+        validation_alias=_names("CMO_QUALITY_TIMEOUT_SECONDS"),
+        description='How long assessing one answer may take, in seconds; then it is shown as "not assessed".',
+    )
+    quality_judge: Annotated[Judge, _Lower] = Field(
+        Judge.OFF,
+        validation_alias=_names("CMO_QUALITY_JUDGE"),
+        description="Who judges the sentences that the embedded check leaves open: nobody, or the language model.",
+    )
+    second_opinion_below: Annotated[float, Ge(0), Le(1)] = Field(
+        0.6,
+        validation_alias=_names("CMO_SECOND_OPINION_BELOW"),
+        description="Quality of an answer below which another engine is asked as well, 0 to 1; 0 for never.",
+    )
+
+    translation: Annotated[Translation, _Lower] = Field(
+        Translation.GOOGLE,
+        validation_alias=_names("CMO_TRANSLATION"),
+        description="Who translates questions and answers of other languages: the free service of Google or of "
+        "MyMemory, a LibreTranslate server, the language model, or nobody. A service gets to read the question and the "
+        "answer, sentences of papers in it included; without one answers are in English.",
+    )
+    multi_language: bool = Field(
+        True,
+        validation_alias=_names("LIGHTRAG_MULTI_LANGUAGE"),
+        description="Whether answers are given in the language of the question. Off: in English.",
+    )
+    libretranslate_url: _HttpUrl | None = Field(
+        None,
+        validation_alias=_names("LIBRETRANSLATE_URL"),
+        description="The address of the LibreTranslate server, for that choice.",
+    )
+    libretranslate_api_key: _Key | None = Field(
+        None,
+        validation_alias=_names("LIBRETRANSLATE_API_KEY"),
+        description="Its key, where it wants one.",
+    )
+    translation_timeout_seconds: Annotated[float, Ge(0.1), Le(600)] = Field(
+        10.0,
+        validation_alias=_names("CMO_TRANSLATION_TIMEOUT_SECONDS"),
+        description="How long translating one answer may take, in seconds; then it is shown in English.",
+    )
+
     daily_budget_usd: Annotated[float, Ge(0), Le(1_000_000)] | None = Field(
         None,
         validation_alias=_names(
@@ -437,6 +503,16 @@ class Settings(BaseSettings):
         description="How long finding one answer may take before it is given up, in seconds.",
     )
 
+    keep_conversations: bool = Field(
+        True,
+        validation_alias=_names("CMO_KEEP_CONVERSATIONS"),
+        description="Whether questions and answers are kept in the database, for `cmo export`. Off: no text is.",
+    )
+    keep_conversations_days: Annotated[int, Ge(1), Le(36_500)] = Field(
+        90,
+        validation_alias=_names("CMO_KEEP_CONVERSATIONS_DAYS"),
+        description="How long their texts are kept, in days.",
+    )
     database_url: _DatabaseUrl | None = Field(
         None,
         validation_alias=_names("DATABASE_URL"),
@@ -554,6 +630,8 @@ _ALLOWED = MappingProxyType(
         "openai_model": "a name",
         "openai_embedding_model": "a name",
         "perplexity_model": "a name",
+        "libretranslate_url": "an address that begins with http:// or https://",
+        "libretranslate_api_key": "a key",
     }
 )
 """What fields may be whose type does not tell it in words."""
@@ -566,7 +644,8 @@ def load_settings(environ: Mapping[str, str] | None = None, *, env_file: Path | 
     for one setting the first in docs/settings.md wins.
 
     Raises:
-        SettingsError: one line for each wrong value, naming the variable, its value and what is allowed.
+        SettingsError: one line for each wrong value, naming the variable, its value and what is allowed; or the
+            variable that another one needs.
     """
     environ = os.environ if environ is None else environ
     found = dict(_found(environ, env_file))
@@ -574,10 +653,13 @@ def load_settings(environ: Mapping[str, str] | None = None, *, env_file: Path | 
     if "cache_dir" not in values and Path(environ.get("XDG_CACHE_HOME", "")).is_absolute():
         values["cache_dir"] = str(Path(environ["XDG_CACHE_HOME"], "cmo"))
     try:
-        return Settings(**values)  # type: ignore[arg-type]
+        settings = Settings(**values)  # type: ignore[arg-type]
     except ValidationError as error:
         wrong = {_field_name(problem["loc"]) for problem in error.errors()}
         raise SettingsError("\n".join(_complaint(name, *found[name]) for name in found if name in wrong)) from error
+    if unmet := list(_unmet(settings)):
+        raise SettingsError("\n".join(unmet))
+    return settings
 
 
 def variables() -> tuple[Variable, ...]:
@@ -635,6 +717,18 @@ def _file(env_file: Path | None) -> DotEnvSettingsSource:
         return DotEnvSettingsSource(Settings, env_file=env_file, env_file_encoding="utf-8", env_ignore_empty=True)
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"The settings file {env_file} cannot be read: is it UTF-8 text and readable?") from error
+
+
+def _unmet(settings: Settings) -> Iterator[str]:
+    """What one setting asks of another that is not there."""
+    if settings.translation is Translation.LIBRETRANSLATE and settings.libretranslate_url is None:
+        yield "CMO_TRANSLATION is libretranslate, so LIBRETRANSLATE_URL has to name a server."
+    for name, asks in (
+        ("CMO_TRANSLATION", settings.translation is Translation.MODEL),
+        ("CMO_QUALITY_JUDGE", settings.quality_judge is Judge.MODEL),
+    ):
+        if asks and not settings.has_model:
+            yield f"{name} is model, so OPENAI_API_KEY or OPENAI_BASE_URL has to name a language model."
 
 
 def _complaint(name: str, variable: str, value: str) -> str:

@@ -6,10 +6,12 @@ the page's text as stored. Seconds are wall-clock seconds; money is US dollars.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import TypeAlias
+from uuid import uuid4
 
 
 class FileStatus(StrEnum):
@@ -130,7 +132,7 @@ class Question:
     """What a person asks. `standalone` is the text searched for: `text`, completed from the turns before it.
 
     `history` holds the questions before it, oldest first. `choice` is the engine the person chose, None for automatic.
-    `cohort` and `region` are the groups the person belongs to, "" when unknown.
+    `cohort` and `region` are the groups the person belongs to, "" when unknown. `id` names it in all records.
     """
 
     text: str
@@ -143,6 +145,7 @@ class Question:
     choice: str | None = None
     cohort: str = ""
     region: str = ""
+    id: str = field(default_factory=lambda: uuid4().hex)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,6 +182,10 @@ class Citation:
     `authors`, `year` and `doi` are the paper's, as far as they are known. Of the web: `page` is 0, `document` is the
     site's name, `quote` the search engine's snippet (it may be ""), and `date` when the page was published or last
     changed, as the search engine tells it, or "".
+
+    `passage` is the text around the quote that sentences are checked against: what the answer was written from. It is
+    "" where the quote is all there is. `confidence` is how well the source bears out the sentences that cite it, 0 to
+    1; None when that is not known.
     """
 
     number: int
@@ -192,6 +199,8 @@ class Citation:
     authors: tuple[str, ...] = ()
     year: int | None = None
     doi: str | None = None
+    passage: str = ""
+    confidence: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,6 +222,8 @@ class CallStage(StrEnum):
     ANSWER = "answer"
     EXTRACT = "extract"
     EMBED = "embed"
+    JUDGE = "judge"
+    TRANSLATE = "translate"
 
 
 class CallOutcome(StrEnum):
@@ -359,6 +370,12 @@ class Answer:
     answer came about (a degraded search, an unfinished index). `written` tells a model's own words from verbatim
     sentences. `cached_seconds` is the age of an answer given before, None for one made for this question. `decision` is
     how the engine was chosen; `engine` may be one of its fallbacks.
+
+    `quality` is None for an answer that was not assessed; `not_assessed` then says why, "" when there was nothing to
+    assess. The sentences of `quality` stand in `text`. `original` is the English text of a translated answer, whose
+    `text` is in `language`, and `translated_by` names who translated it; both are "" for others. `kept_english` counts
+    the sentences of it that stayed as they were. `compounds` are the metabolites named in it. `second_opinion` is the
+    engine that was asked as well, because the first answer was poor; "" when nobody was.
     """
 
     text: str
@@ -379,6 +396,13 @@ class Answer:
     dropped_markers: int = 0
     cached_seconds: float | None = None
     decision: Decision | None = None
+    quality: Quality | None = None
+    not_assessed: str = ""
+    original: str = ""
+    translated_by: str = ""
+    kept_english: int = 0
+    second_opinion: str = ""
+    compounds: tuple[NamedCompound, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -425,14 +449,18 @@ class Stage(StrEnum):
     DECIDE = "decide"
     ASK = "ask"
     CITE = "cite"
+    ASSESS = "assess"
+    SECOND_OPINION = "second_opinion"
+    TRANSLATE = "translate"
     RECORD = "record"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageStarted:
-    """A stage has begun."""
+    """A stage has begun. `language` is the person's, as far as it is known by then."""
 
     stage: Stage
+    language: str = "en"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -494,12 +522,16 @@ class LibraryState:
 
 
 class Verdict(StrEnum):
-    """What the cited passages say to a sentence of an answer. RELATED: they speak of it without bearing it out."""
+    """What the cited passages say to a sentence of an answer.
+
+    RELATED: they speak of it without bearing it out. UNCHECKED: nothing of what it cites can be read here.
+    """
 
     SUPPORTED = "supported"
     RELATED = "related"
     NOT_FOUND = "not_found"
     CONTRADICTED = "contradicted"
+    UNCHECKED = "unchecked"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -507,13 +539,20 @@ class SentenceSupport:
     """A sentence of an answer held against its sources.
 
     `score` is the estimated probability, 0 to 1, that they support it, were half of all sentences supported. `quote` is
-    the sentence of a source that comes nearest, verbatim, "" when none does.
+    the sentence of a source that comes nearest, verbatim, "" when none does; `source` is that source's number, 0
+    without one. The sentence stands at [`start`, `end`) of the answer's text, its markers included, and names the
+    sources `cited`. `judged` is set when a language model had the last word on it.
     """
 
     text: str
     verdict: Verdict
     score: float
     quote: str
+    source: int = 0
+    start: int = 0
+    end: int = 0
+    cited: tuple[int, ...] = ()
+    judged: bool = False
 
 
 class Badge(StrEnum):
@@ -526,11 +565,21 @@ class Badge(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CustomScore:
+    """What an assessor of somebody's own found, 0 to 1, and its weight in the composite beside the 1 of our own."""
+
+    name: str
+    score: float
+    weight: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Quality:
     """How good an answer is, each part 0 to 1, and the sentences behind it.
 
     `relevance` is how well it fits the question, `accuracy` how far its sources bear it out, `consistency` how free it
-    is of disagreement with them and within itself, `composite` the three weighed.
+    is of disagreement with them and within itself, `composite` the three weighed, and `custom` with them. `notes` tell
+    what could not be looked at, as sentences.
     """
 
     relevance: float
@@ -539,3 +588,58 @@ class Quality:
     composite: float
     badge: Badge
     sentences: tuple[SentenceSupport, ...]
+    custom: tuple[CustomScore, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedCompound:
+    """A metabolite an answer speaks of: its name, how the answer writes it, and (database, accession) pairs.
+
+    `accessions` are those of ChEBI, KEGG and HMDB and the InChIKey, as far as they are known.
+    """
+
+    name: str
+    written: tuple[str, ...]
+    accessions: tuple[CompoundAccession, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompoundAccession:
+    """What one database ("chebi", "kegg", "hmdb", "inchikey") calls a compound, and the web page of its entry there."""
+
+    database: str
+    accession: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Translated:
+    """An answer in another language. `spans` gives, for where each sentence of the original begins, [start, end) here.
+
+    `kept` counts the sentences that stayed in the original because their translation lost something. `service` names
+    who translated, for people; "" where there was nothing but sentences of our own.
+    """
+
+    text: str
+    service: str
+    spans: Mapping[int, tuple[int, int]]
+    kept: int = 0
+
+
+class Thumb(StrEnum):
+    """Whether a person liked an answer."""
+
+    UP = "up"
+    DOWN = "down"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feedback:
+    """What the person who asked question `question_id` says of its answer. Without a `thumb` it is taken back."""
+
+    question_id: str
+    user_id: str
+    thumb: Thumb | None
+    comment: str
+    at: datetime

@@ -12,17 +12,19 @@ from cmo.citations import (
     MARKER,
     MARKER_CHARACTERS,
     MarkerStream,
+    answer_sentences,
     bibliography,
     by_label,
     cite,
     claims,
     identifier_of,
     marked_sentences,
+    page_passage,
     page_url,
     paper_citation,
     web_citations,
 )
-from cmo.values import Document, EvidenceSentence, Passage, WebSource
+from cmo.values import Document, EvidenceSentence, Passage, ScoredPassage, WebSource
 
 SENTENCES = ("Glucose rose.", "Lactate fell.", "Nothing else changed.", "Urea stayed.")
 PAGE = " ".join(SENTENCES)
@@ -66,6 +68,53 @@ def test_what_was_left_out_of_a_quote_is_marked() -> None:
     assert citation.quote == "Glucose rose. … Urea stayed."
 
 
+def passage(start: int, end: int, *, paper: int = 1, page: int = 1) -> ScoredPassage:
+    """A piece of PAGE as a passage."""
+    of = document(paper)
+    piece = Passage(
+        chunk_id=f"{of.doc_id}-{start}", doc_id=of.doc_id, page=page, start=start, end=end, text=PAGE[start:end]
+    )
+    return ScoredPassage(passage=piece, document=of, score=1.0)
+
+
+def test_a_citation_carries_the_passage_its_quote_was_taken_from() -> None:
+    [citation] = cite([sentence("Lactate fell.")])
+
+    assert citation.passage == PAGE
+
+
+def test_what_else_was_found_on_the_page_goes_with_it_in_page_order() -> None:
+    last, first = passage(28, len(PAGE)), passage(0, 13)
+    quoted = EvidenceSentence(
+        text="Lactate fell.", passage=passage(14, 27).passage, document=document(), start=14, end=27, score=1.0
+    )
+
+    [citation] = cite([quoted], [last, passage(0, 5, page=2), passage(0, 5, paper=2), first, last])
+
+    assert citation.passage == "Glucose rose.\n\nLactate fell.\n\nNothing else changed. Urea stayed."
+
+
+@given(st.lists(st.tuples(st.integers(0, len(PAGE) - 1), st.integers(1, 40)), min_size=1, max_size=6))
+def test_passages_that_overlap_come_once(places: list[tuple[int, int]]) -> None:
+    passages = [passage(start, min(start + length, len(PAGE))).passage for start, length in places]
+
+    text = page_passage(passages)
+
+    assert all(each.text in text for each in passages)
+    assert len(text.replace("\n\n", "")) == len({place for each in passages for place in range(each.start, each.end)})
+
+
+def test_a_passage_has_its_limit_but_for_what_is_quoted() -> None:
+    pieces = [
+        Passage(chunk_id=str(number), doc_id="d", page=1, start=at, end=at + 3_000, text=str(number) * 3_000)
+        for number, at in enumerate(range(0, 15_000, 3_000))
+    ]
+
+    assert page_passage(pieces[4:], pieces) == f"{'0' * 3_000}\n\n{'4' * 3_000}"
+    assert len(page_passage(pieces)) == 15_000
+    assert page_passage([]) == ""
+
+
 def test_nothing_cited_is_no_citation() -> None:
     assert cite([]) == ()
     assert bibliography([]) == []
@@ -83,6 +132,11 @@ def test_an_address_names_document_and_page() -> None:
 
 def test_an_address_cannot_leave_its_folder() -> None:
     assert page_url("../secret", 1).count("/") == 2
+
+
+@pytest.mark.parametrize("before", ["Glucose rose.", "相关段落：", "血糖升高。", "ग्लूकोज बढ़ा।", "هل ارتفع الجلوكوز؟"])
+def test_a_marker_stands_behind_the_ends_of_sentences_of_any_script(before: str) -> None:
+    assert MARKER.findall(f"{before} [1] [2]") == ["1", "2"]
 
 
 def test_a_reference_of_the_paper_itself_is_no_marker() -> None:
@@ -296,6 +350,14 @@ def test_labels_of_one_page_share_its_first_source() -> None:
     assert [sources[label].label for label in "1234"] == ["1", "1", "1", "4"]
 
 
+def test_of_a_page_that_was_found_twice_the_result_with_a_snippet_counts() -> None:
+    bare = replace(web("1", "https://a.org/x"), snippet="")
+
+    sources = by_label([bare, web("2", "https://a.org/x"), replace(web("3", "https://a.org/x"), snippet="Other.")])
+
+    assert {label: source.snippet for label, source in sources.items()} == dict.fromkeys("123", "Quoted.")
+
+
 def test_a_label_of_two_pages_names_neither() -> None:
     sources = by_label([web("1", "https://a.org/x"), web("1", "https://b.org/y"), web("2", "https://b.org/y")])
 
@@ -311,3 +373,18 @@ def test_pages_of_the_web_are_listed_with_site_date_and_address() -> None:
 
     assert bibliography(citations) == ["[1] Page 7, a.org, 2026-03-01, https://a.org/x"]
     assert (citations[0].page, citations[0].quote) == (0, "Quoted.")
+
+
+@pytest.mark.parametrize(
+    ("answer", "sentences"),
+    [
+        ("Lactate rose. [1][2] Glycine fell. [3]", ["Lactate rose. [1][2]", "Glycine fell. [3]"]),
+        ("Lactate rose. [1] [2]\n\nGlycine fell.", ["Lactate rose. [1] [2]", "Glycine fell."]),
+        ("Lactate rose.\n[4]", ["Lactate rose.\n[4]"]),
+        ("Lactate rose. [1] p-cresol fell.", ["Lactate rose. [1]", "p-cresol fell."]),
+        ("[1] says so.", ["[1] says so."]),
+        ("", []),
+    ],
+)
+def test_the_markers_behind_a_sentence_belong_to_it(answer: str, sentences: list[str]) -> None:
+    assert [answer[start:end] for start, end in answer_sentences(answer)] == sentences

@@ -7,6 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hatchling.builders.sdist import SdistBuilder
+from hatchling.builders.wheel import WheelBuilder
+
+from cmo.translation.phrases import LANGUAGES
 
 ROOT = Path(__file__).resolve().parents[1]
 LOCKS = ("requirements.txt", "requirements-dev.txt", "requirements-data.txt")
@@ -75,6 +79,12 @@ def test_migrations_travel_with_the_package() -> None:
     folder = Path(cmo.storage.database.__file__).parent / "migrations"
     assert (folder / "env.py").is_file()
     assert list(folder.glob("versions/0001_*.py"))
+
+
+@pytest.mark.parametrize("builder", [WheelBuilder, SdistBuilder])
+def test_translations_travel_with_the_package(builder: type[WheelBuilder | SdistBuilder]) -> None:
+    packed = {file.relative_path for file in builder(str(ROOT)).recurse_included_files()}
+    assert {f"cmo/translation/phrases/{language}.po" for language in LANGUAGES} <= packed
 
 
 def test_the_installed_command_is_cmo() -> None:

@@ -9,9 +9,19 @@ import pytest
 
 from cmo.dispatch.asking import Asked, Failure
 from cmo.dispatch.bill import Bill
-from cmo.errors import EngineUnavailable, ModelUnavailable, OracleError, QuestionTooLong, StorageUnavailable
+from cmo.dispatch.telling import IN_ENGLISH, WRITTEN_IN_ENGLISH
+from cmo.errors import (
+    EngineUnavailable,
+    ModelUnavailable,
+    NotAssessed,
+    OracleError,
+    QuestionTooLong,
+    StorageUnavailable,
+    TranslationUnavailable,
+)
 from cmo.interfaces import Book, Pipeline
-from cmo.pipeline import IN_ENGLISH, QuestionPipeline
+from cmo.pipeline import Checking, QuestionPipeline
+from cmo.quality.assessment import scored
 from cmo.values import (
     Answer,
     CallOutcome,
@@ -24,16 +34,21 @@ from cmo.values import (
     Event,
     Finished,
     ModelCall,
+    NamedCompound,
     Progress,
+    Quality,
     Question,
     QuestionKind,
     QuestionType,
     RoutingCheck,
+    SentenceSupport,
     Stage,
     StageEnded,
     StageStarted,
     TextPiece,
     TextWithdrawn,
+    Translated,
+    Verdict,
 )
 
 CITATION = Citation(
@@ -43,6 +58,8 @@ ANSWERED = Draft(
     text="Glucose rose. [1]", answered=True, model="fake-model", citations=(CITATION,), generation="g0001", mode="mix"
 )
 REFUSED = replace(ANSWERED, text="The papers do not answer this.", answered=False)
+WEB = replace(ANSWERED, text="Glucose rose by 9 %. [1]", model="web-model", written=True)
+GERMAN = "Was lässt den Zucker für Stunden steigen?"
 DECISION = Decision(
     engine="lightrag",
     reason="only_engine",
@@ -74,9 +91,19 @@ class FakeAsking:
     hangs: bool = False
     asked: list[EngineRequest] = field(default_factory=list)
     waiting: asyncio.Event = field(default_factory=asyncio.Event)
+    others: dict[str, Draft | OracleError] = field(default_factory=dict)
 
     async def ask(self, decision: Decision, request: EngineRequest, bill: Bill) -> AsyncIterator[EngineEvent | Asked]:
         self.asked.append(request)
+        engine = decision.engine or ""
+        other = self.others.get(engine)
+        if isinstance(other, OracleError):
+            raise other
+        if other is not None:
+            yield Progress(text=f"{engine} searches")
+            yield TextPiece(text=other.text)
+            yield Asked(engine=engine, draft=other)
+            return
         for event in self.before:
             yield event
         for call in self.calls:
@@ -131,8 +158,73 @@ class FakeDetector:
 class FakeTranslator:
     """Puts the language before what it translates."""
 
-    def to_english(self, text: str, language: str) -> str:
-        return text if language == "en" else f"[{language}] {text}"
+    async def to_english(self, question: Question, text: str, book: Book) -> str:
+        return text if question.language == "en" else f"[{question.language}] {text}"
+
+
+def quality(score: float, text: str = ANSWERED.text) -> Quality:
+    """All three parts are `score`."""
+    sentence = SentenceSupport(
+        text="Glucose rose.",
+        verdict=Verdict.SUPPORTED,
+        score=score,
+        quote="Glucose rose.",
+        source=1,
+        start=0,
+        end=len(text),
+        cited=(1,),
+    )
+    return replace(scored(score, [sentence]), composite=score)
+
+
+@dataclass
+class FakeAssessor:
+    """Scores drafts by their text; good unless told otherwise."""
+
+    scores: dict[str, float] = field(default_factory=dict)
+    error: Exception | None = None
+    hangs: bool = False
+    asked: list[str] = field(default_factory=list)
+
+    async def assess(self, question: Question, asked: str, draft: Draft, book: Book) -> Quality:
+        self.asked.append(asked)
+        if self.hangs:
+            await asyncio.Event().wait()
+        if self.error is not None:
+            raise self.error
+        return quality(self.scores.get(draft.text, 0.95), draft.text)
+
+
+@dataclass
+class FakeScores:
+    """Keeps what it is told."""
+
+    told: list[tuple[str, float | None]] = field(default_factory=list)
+
+    def score(self, name: str, composite: float | None) -> None:
+        self.told.append((name, composite))
+
+
+class FakeCompounds:
+    """Finds glucose."""
+
+    def compounds(self, text: str) -> tuple[NamedCompound, ...]:
+        return (NamedCompound(name="glucose", written=("Glucose",), accessions=()),) if "Glucose" in text else ()
+
+
+@dataclass
+class FakeAnswers:
+    """Translates by shouting, or fails."""
+
+    error: OracleError | None = None
+    kept: int = 0
+    service: str = "Fake"
+
+    async def translate(self, answer: str, question: Question, seconds: float, book: Book) -> Translated:
+        if self.error is not None:
+            raise self.error
+        text = f"» {answer.upper()}"
+        return Translated(text=text, service=self.service, spans={0: (2, len(text))}, kept=self.kept)
 
 
 @dataclass
@@ -172,16 +264,30 @@ class Journey:
     router: FakeRouter = field(default_factory=FakeRouter)
     classifier: FakeClassifier = field(default_factory=FakeClassifier)
     ledger: FakeLedger = field(default_factory=FakeLedger)
+    assessor: FakeAssessor | None = field(default_factory=FakeAssessor)
+    scores: FakeScores = field(default_factory=FakeScores)
+    answers: FakeAnswers | None = None
     timeout_seconds: float = 60.0
+    quality_seconds: float = 10.0
+    floor: float = 0.6
 
     def pipeline(self) -> QuestionPipeline:
         return QuestionPipeline(
             detector=FakeDetector(),
             rewriter=FakeRewriter(),
-            translator=FakeTranslator(),
+            question_translator=FakeTranslator(),
             classifier=self.classifier,
             router=self.router,
             asking=self.asking,
+            checking=Checking(
+                assessor=self.assessor,
+                seconds=self.quality_seconds,
+                scores=self.scores,
+                second_opinion_below=self.floor,
+            ),
+            compounds=FakeCompounds(),
+            answer_translator=self.answers,
+            translation_seconds=5.0,
             ledger=self.ledger,
             mode="mix",
             timeout_seconds=self.timeout_seconds,
@@ -196,6 +302,10 @@ class Journey:
         return last.answer
 
 
+TWO_ENGINES = FakeRouter(decision=replace(DECISION, reason="rollout", fallbacks=("perplexity",)))
+WEAK = FakeAssessor(scores={ANSWERED.text: 0.4})
+
+
 def question(text: str = "What happens?", *history: str) -> Question:
     return Question(text=text, user_id="u", thread_id="t", asked_at=datetime(2025, 1, 1, tzinfo=UTC), history=history)
 
@@ -207,7 +317,10 @@ def test_it_is_a_pipeline() -> None:
 
 
 async def test_every_stage_begins_and_ends_in_running_order() -> None:
-    events = await Journey().events()
+    weak_first = FakeAsking(others={"perplexity": WEB})
+    journey = Journey(asking=weak_first, router=TWO_ENGINES, assessor=WEAK, answers=FakeAnswers())
+
+    events = await journey.events(GERMAN)
 
     expected = [kind(stage) for stage in Stage for kind in (_begun, _over)]
     assert [_told(event) for event in events if isinstance(event, StageStarted | StageEnded)] == expected
@@ -259,7 +372,7 @@ async def test_an_answer_says_where_it_comes_from_and_why() -> None:
         "fake-model",
         "only_engine",
     )
-    assert (answer.generation, answer.mode, answer.citations) == ("g0001", "mix", (CITATION,))
+    assert (answer.generation, answer.mode, answer.citations) == ("g0001", "mix", (replace(CITATION, confidence=0.95),))
     assert answer.decision == DECISION
 
 
@@ -325,22 +438,22 @@ async def test_routing_can_be_looked_at_without_asking_or_booking() -> None:
 
 
 async def test_the_language_of_the_question_is_the_answers() -> None:
-    assert (await Journey().answer("Was lässt den Zucker für Stunden steigen?")).language == "de"
+    assert (await Journey().answer(GERMAN)).language == "de"
 
 
 async def test_a_question_of_another_language_is_searched_in_english_and_that_is_told() -> None:
     journey = Journey()
 
-    answer = await journey.answer("Was lässt den Zucker für Stunden steigen?")
+    answer = await journey.answer(GERMAN)
 
-    assert journey.asking.asked[0].search_text == "[de] Was lässt den Zucker für Stunden steigen?"
+    assert journey.asking.asked[0].search_text == f"[de] {GERMAN}"
     assert answer.notice == IN_ENGLISH
 
 
-async def test_an_answer_written_in_the_askers_language_is_not_told_to_be_english() -> None:
+async def test_without_a_translator_a_written_answer_is_told_to_be_english() -> None:
     journey = Journey(asking=FakeAsking(draft=replace(ANSWERED, written=True)))
 
-    assert (await journey.answer("Was lässt den Zucker für Stunden steigen?")).notice is None
+    assert (await journey.answer(GERMAN)).notice == WRITTEN_IN_ENGLISH
 
 
 async def test_a_follow_up_is_completed_before_it_is_searched() -> None:
@@ -498,3 +611,209 @@ async def test_a_question_too_long_to_search_for_is_sent_back_and_not_booked() -
         await journey.events("why " * 600)
 
     assert journey.ledger.booked == []
+
+
+# How good an answer is, and what follows from it.
+
+
+async def test_an_answer_carries_its_quality_and_each_citation_its_confidence() -> None:
+    with_passage = replace(ANSWERED, citations=(replace(CITATION, passage="Glucose rose. More."),))
+    journey = Journey(asking=FakeAsking(draft=with_passage))
+
+    answer = await journey.answer()
+
+    assert answer.quality == quality(0.95)
+    assert [citation.confidence for citation in answer.citations] == [0.95]
+    assert [citation.passage for citation in answer.citations] == [""]
+
+
+async def test_the_english_question_is_what_an_answer_is_assessed_by() -> None:
+    journey = Journey()
+
+    await journey.answer(GERMAN)
+
+    assert journey.assessor is not None
+    assert journey.assessor.asked == [f"[de] {GERMAN}"]
+
+
+@pytest.mark.parametrize(
+    ("assessor", "seconds", "why"),
+    [
+        (FakeAssessor(error=NotAssessed("Nothing to read.")), 10.0, "Nothing to read."),
+        (FakeAssessor(error=ModelUnavailable("No weights.")), 10.0, "No weights."),
+        (FakeAssessor(error=ZeroDivisionError()), 10.0, "The check of the sentences failed."),
+        (FakeAssessor(hangs=True), 0.01, "Checking the sentences took longer than 0.01 s."),
+        (None, 10.0, "The check of sentences is switched off."),
+    ],
+)
+async def test_an_answer_that_cannot_be_assessed_is_shown_and_says_why(
+    assessor: FakeAssessor | None, seconds: float, why: str
+) -> None:
+    answer = await Journey(assessor=assessor, quality_seconds=seconds).answer()
+
+    assert (answer.text, answer.quality, answer.not_assessed) == (ANSWERED.text, None, why)
+
+
+async def test_the_quality_of_each_new_answer_is_remembered_for_its_engine() -> None:
+    journey = Journey()
+    await journey.answer()
+    assert journey.scores.told == [("lightrag", 0.95)]
+
+
+async def test_what_could_not_be_scored_is_remembered_as_such() -> None:
+    journey = Journey(asking=FakeAsking(draft=REFUSED))
+    await journey.answer()
+    assert journey.scores.told == [("lightrag", None)]
+
+
+async def test_an_answer_given_before_is_not_remembered_again() -> None:
+    journey = Journey(asking=FakeAsking(cached_seconds=3.0))
+
+    assert (await journey.answer()).quality is not None
+    assert journey.scores.told == []
+
+
+def weak_journey(web: Draft | OracleError = WEB, **changes: object) -> Journey:
+    """The papers' answer scores 0.4, the web's 0.95."""
+    scores = FakeAssessor(scores={ANSWERED.text: 0.4})
+    return replace(
+        Journey(asking=FakeAsking(others={"perplexity": web}), router=TWO_ENGINES, assessor=scores), **changes
+    )
+
+
+async def test_a_better_second_answer_takes_the_place_of_a_weak_one() -> None:
+    journey = weak_journey()
+
+    events = await journey.events()
+
+    last = events[-1]
+    assert isinstance(last, Finished)
+    assert (last.answer.text, last.answer.engine, last.answer.second_opinion) == (WEB.text, "perplexity", "perplexity")
+    assert last.answer.notice == "The first answer (your papers) was weak; this one (the web) is better."
+    shown = [event for event in events if isinstance(event, TextPiece | TextWithdrawn)]
+    assert [type(event) for event in shown] == [TextPiece, TextWithdrawn, TextPiece]
+    assert journey.scores.told == [("lightrag", 0.4), ("perplexity", 0.95)]
+
+
+async def test_a_worse_second_answer_is_told_of_and_not_shown() -> None:
+    journey = weak_journey(assessor=FakeAssessor(scores={ANSWERED.text: 0.4, WEB.text: 0.3}))
+
+    events = await journey.events()
+
+    last = events[-1]
+    assert isinstance(last, Finished)
+    assert (last.answer.text, last.answer.engine, last.answer.second_opinion) == (
+        ANSWERED.text,
+        "lightrag",
+        "perplexity",
+    )
+    assert last.answer.notice == "This answer is weak, and a second one (the web) was no better."
+    assert not any(isinstance(event, TextWithdrawn) for event in events)
+
+
+async def test_a_second_engine_that_fails_costs_nobody_the_first_answer() -> None:
+    answer = await weak_journey(EngineUnavailable("It is down.")).answer()
+
+    assert (answer.text, answer.engine) == (ANSWERED.text, "lightrag")
+
+
+async def test_what_the_papers_do_not_answer_is_looked_for_on_the_web() -> None:
+    asking = FakeAsking(draft=REFUSED, others={"perplexity": WEB})
+
+    answer = await Journey(asking=asking, router=TWO_ENGINES).answer()
+
+    assert (answer.answered, answer.engine) == (True, "perplexity")
+    assert answer.notice == "The first source (your papers) had no answer; this one comes from another (the web)."
+
+
+async def test_when_neither_engine_answers_the_first_refusal_is_shown() -> None:
+    asking = FakeAsking(draft=REFUSED, others={"perplexity": replace(WEB, answered=False)})
+
+    answer = await Journey(asking=asking, router=TWO_ENGINES).answer()
+
+    assert (answer.answered, answer.engine) == (False, "lightrag")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"floor": 0.0},
+        {"floor": 0.4},
+        {"assessor": None},
+        {"timeout_seconds": 4.0},
+        {"router": FakeRouter(decision=replace(TWO_ENGINES.decision, reason="user_choice"))},
+        {"router": FakeRouter(decision=replace(TWO_ENGINES.decision, fallbacks=()))},
+        {"router": FakeRouter(decision=replace(TWO_ENGINES.decision, free=True))},
+    ],
+)
+async def test_nobody_else_is_asked_where_that_is_not_wanted_or_not_possible(changes: dict[str, object]) -> None:
+    answer = await weak_journey(**changes).answer()
+
+    assert (answer.engine, answer.second_opinion) == ("lightrag", "")
+
+
+async def test_an_engine_that_has_just_failed_is_not_asked_for_a_second_opinion() -> None:
+    journey = weak_journey()
+    journey.asking.failures = (Failure(engine="perplexity", words="The web is down."),)
+
+    assert (await journey.answer()).second_opinion == ""
+
+
+# Languages.
+
+
+async def test_an_answer_is_given_in_the_language_of_the_question_with_the_original_beside_it() -> None:
+    answer = await Journey(answers=FakeAnswers()).answer(GERMAN)
+
+    assert (answer.text, answer.original, answer.translated_by) == (
+        f"» {ANSWERED.text.upper()}",
+        ANSWERED.text,
+        "Fake",
+    )
+    assert answer.notice is None
+
+
+async def test_where_all_sentences_are_our_own_there_is_no_original_to_show() -> None:
+    answer = await Journey(asking=FakeAsking(draft=REFUSED), answers=FakeAnswers(service="")).answer(GERMAN)
+
+    assert (answer.text, answer.original, answer.translated_by) == (f"» {REFUSED.text.upper()}", "", "")
+
+
+async def test_the_sentences_of_a_translated_answer_are_found_in_the_translation() -> None:
+    answer = await Journey(answers=FakeAnswers()).answer(GERMAN)
+
+    assert answer.quality is not None
+    [sentence] = answer.quality.sentences
+    assert answer.text[sentence.start : sentence.end] == ANSWERED.text.upper()
+    assert sentence.text == "Glucose rose."
+
+
+async def test_an_english_question_is_translated_nowhere() -> None:
+    events = await Journey(answers=FakeAnswers()).events()
+
+    assert Stage.TRANSLATE not in [event.stage for event in events if isinstance(event, StageStarted)]
+
+
+async def test_an_answer_nobody_can_translate_is_shown_in_english_and_says_why() -> None:
+    answer = await Journey(answers=FakeAnswers(error=TranslationUnavailable("It is offline."))).answer(GERMAN)
+
+    assert (answer.text, answer.original) == (ANSWERED.text, "")
+    assert answer.notice == "The answer could not be translated and is in English. It is offline."
+
+
+async def test_sentences_that_stayed_english_are_told_of() -> None:
+    answer = await Journey(answers=FakeAnswers(kept=2)).answer(GERMAN)
+
+    assert answer.kept_english == 2
+    assert answer.notice == "Sentences that stay in English, because their translation lost something: 2."
+
+
+async def test_the_stages_are_told_in_the_language_of_the_question() -> None:
+    events = await Journey().events(GERMAN)
+
+    assert {event.language for event in events if isinstance(event, StageStarted)} == {"de"}
+
+
+async def test_the_compounds_of_an_answer_are_named() -> None:
+    assert [compound.name for compound in (await Journey().answer()).compounds] == ["glucose"]
+    assert (await Journey(asking=FakeAsking(draft=REFUSED)).answer()).compounds == ()

@@ -57,6 +57,12 @@ ANOTHER = {
     "OPENAI_BASE_URL": "http://127.0.0.1:1/v1",
     "PERPLEXITY_BASE_URL": "http://127.0.0.1:1",
     "CMO_CACHE_URL": "disk://",
+    "CMO_QUALITY_JUDGE": "model",
+    "CMO_SECOND_OPINION_BELOW": "0.5",
+    "CMO_TRANSLATION": "mymemory",
+    "LIBRETRANSLATE_URL": "http://127.0.0.1:1",
+    "CMO_FLAGS_FROM": "environment",
+    "CMO_FLAGS": "new_ranking=25",
 }
 """Values that are no default, for the variables that cannot be 77 or a path or a long text."""
 
@@ -68,7 +74,8 @@ def test_every_name_of_every_variable_is_read(variable: Variable, name: str) -> 
     value = "77" if variable.allowed.startswith(("a number", "a whole number")) else "/x" * 20
     if variable.allowed == "true or false":
         value = "false" if variable.default == "true" else "true"
-    assert load(**{name: ANOTHER.get(variable.names[0], value)}) != load()
+    with_model = {"OPENAI_API_KEY": "k"} if name == "CMO_QUALITY_JUDGE" else {}
+    assert load(**with_model, **{name: ANOTHER.get(variable.names[0], value)}) != load(**with_model)
 
 
 def test_names_are_found_whatever_their_case() -> None:
@@ -128,6 +135,19 @@ def test_every_wrong_value_gets_its_line() -> None:
     with pytest.raises(SettingsError) as told:
         load(CMO_TOP_K="0", LOG_LEVEL="loud", CMO_MAX_PAGES="5")
     assert [line.split()[0] for line in str(told.value).splitlines()] == ["CMO_TOP_K", "LOG_LEVEL"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "needs"),
+    [
+        ("CMO_TRANSLATION", "libretranslate", "LIBRETRANSLATE_URL"),
+        ("CMO_TRANSLATION", "model", "OPENAI_API_KEY or OPENAI_BASE_URL"),
+        ("CMO_QUALITY_JUDGE", "model", "OPENAI_API_KEY or OPENAI_BASE_URL"),
+    ],
+)
+def test_a_choice_that_needs_another_setting_says_which(name: str, value: str, needs: str) -> None:
+    with pytest.raises(SettingsError, match=f"{name} is {value}, so {needs} has to name"):
+        load(**{name: value})
 
 
 def test_a_secret_is_never_shown() -> None:

@@ -12,7 +12,10 @@ import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
+from cmo.bootstrap.checking import open_checking
+from cmo.bootstrap.languages import open_languages
 from cmo.bootstrap.money import SystemClock, open_budget, open_database
 from cmo.bootstrap.parts import embedder_called, graph_of, made_with, open_extractor
 from cmo.bootstrap.web import open_web_engine
@@ -33,6 +36,7 @@ from cmo.library.generations import GenerationInfo
 from cmo.library.process import IndexingProcess
 from cmo.library.view import Library
 from cmo.logs import fields
+from cmo.models.compounds import AnswerCompounds
 from cmo.models.extractive import ExtractiveModel
 from cmo.models.minilm import MiniLM
 from cmo.models.question_kind import QuestionKinds
@@ -44,11 +48,12 @@ from cmo.pricing import retires_soon
 from cmo.settings import EngineChoice, Settings
 from cmo.storage.breakers import SqlBreakerStore
 from cmo.storage.budget import SqlBudget
+from cmo.storage.conversations import SqlConversations
+from cmo.storage.feedback import SqlFeedback
 from cmo.storage.ledger import SqlLedger
 from cmo.storage.response_cache import ResponseCache, key_of
 from cmo.storage.response_stores import store_at
 from cmo.translation.detect import LanguageDetector
-from cmo.translation.glossary import Glossary
 from cmo.values import EngineRequest
 
 _log = logging.getLogger(__name__)
@@ -69,6 +74,7 @@ class Application:
     embedder: MiniLM
     library: Library
     ledger: SqlLedger
+    feedback: SqlFeedback
     budget: SqlBudget
     breakers: Breakers
     engines: tuple[Engine, ...]
@@ -99,7 +105,10 @@ async def open_application(settings: Settings) -> AsyncIterator[Application]:
         embedder = MiniLM(settings.cache_dir)
         stack.callback(embedder.close)
         database = await open_database(settings, stack)
-        ledger = SqlLedger(database)
+        kept = timedelta(days=settings.keep_conversations_days) if settings.keep_conversations else None
+        ledger = SqlLedger(database, keep_texts=kept)
+        oldest = clock.now() - timedelta(days=settings.keep_conversations_days)
+        await SqlConversations(database).forget_before(oldest)
         budget = open_budget(settings, database, clock, stack)
         spending = Spending(budget)
         served = await _served(settings, stack, spending, ledger, clock)
@@ -138,10 +147,11 @@ async def open_application(settings: Settings) -> AsyncIterator[Application]:
         await breakers.load()
         stack.push_async_callback(breakers.close)
         gateway = Gateway(engines, breakers=breakers, spending=spending)
+        languages = await open_languages(settings, stack, extractor, served.chat, spending)
         pipeline = QuestionPipeline(
             detector=await asyncio.to_thread(LanguageDetector),
             rewriter=_rewriter(served.chat, extractor, spending, settings.answer_timeout_seconds),
-            translator=Glossary(),
+            question_translator=languages.questions,
             classifier=QuestionKinds(embedder, clock),
             router=Router(engines=engines, health=breakers, purse=budget, policy=policy, coverage=papers.coverage),
             asking=Asking(
@@ -149,6 +159,10 @@ async def open_application(settings: Settings) -> AsyncIterator[Application]:
                 cache=await _open_cache(settings, stack, clock),
                 key_of=_keys(engines),
             ),
+            checking=await open_checking(settings, embedder, served.chat, spending, breakers),
+            compounds=AnswerCompounds(extractor),
+            answer_translator=languages.answers,
+            translation_seconds=settings.translation_timeout_seconds,
             ledger=ledger,
             mode=settings.query_mode.value,
             timeout_seconds=settings.answer_timeout_seconds,
@@ -160,6 +174,7 @@ async def open_application(settings: Settings) -> AsyncIterator[Application]:
             embedder=embedder,
             library=library,
             ledger=ledger,
+            feedback=SqlFeedback(database),
             budget=budget,
             breakers=breakers,
             engines=engines,

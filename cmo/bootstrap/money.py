@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from cmo.errors import LibraryError
 from cmo.interfaces import Clock
+from cmo.phrases import Phrase
 from cmo.policy.budget import Limits
 from cmo.settings import Settings
 from cmo.storage.budget import SqlBudget
@@ -57,6 +58,9 @@ def make_storage(settings: Settings) -> None:
         settings.storage_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
         raise LibraryError(
-            f"The index folder {settings.storage_dir} cannot be created ({error.strerror}): "
-            "choose a folder that can be written."
+            Phrase(
+                "The index folder {folder} cannot be created ({error}): choose a folder that can be written.",
+                folder=str(settings.storage_dir),
+                error=error.strerror,
+            )
         ) from error

@@ -16,6 +16,7 @@ from cmo.library.passages import PASSAGE_RULES
 from cmo.library.pdf import READER_VERSION
 from cmo.models.extraction import DictionaryExtractor
 from cmo.models.graph_extraction import DictionaryGraphExtractor
+from cmo.phrases import Phrase
 from cmo.settings import Settings
 from cmo.storage import graph_tables
 from cmo.storage.manifest import SCHEMA, Manifest
@@ -86,6 +87,9 @@ def embedder_called(fingerprint: str, known: Sequence[Embedder]) -> Embedder:
         if embedder.fingerprint == fingerprint:
             return embedder
     raise ModelUnavailable(
-        f"The index was made with the embedding model {fingerprint}, which is not configured: configure it again, or "
-        "make a new index with `cmo index`."
+        Phrase(
+            "The index was made with the embedding model {model}, which is not configured: configure it again, or make "
+            "a new index with `cmo index`.",
+            model=fingerprint,
+        )
     )

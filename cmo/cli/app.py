@@ -23,6 +23,8 @@ COMMANDS = MappingProxyType(
         "ask": "Answer a question from the papers or the web, each sentence with its source.",
         "route": "Explain which engine a question would go to, rule by rule.",
         "retrieve": "Show the passages that fit a question best.",
+        "export": "Export a conversation or an answer: each claim with its page and quote.",
+        "feedback": "List what people thought of answers, the newest first.",
         "assess": "Score answers against their sources, sentence by sentence.",
         "metabolite": "Tell what a metabolite's name stands for.",
         "entities": "Find the named things in each text on stdin, with their accessions.",
@@ -32,7 +34,10 @@ COMMANDS = MappingProxyType(
         "doctor": "Check what is configured, what works, and what to do.",
     }
 )
-"""What each command does, in the order of the help. The function of that name stands in the module of that name."""
+"""What each command does, in the order of the help. The function of that name stands in the module of that name.
+
+A command that has commands of its own has them in the module's `group`.
+"""
 
 
 class _Commands(TyperGroup):
@@ -53,8 +58,11 @@ app = typer.Typer(cls=_Commands, no_args_is_help=True, add_completion=False, pre
 
 
 def _load(name: str) -> Any:
+    module = importlib.import_module(f"cmo.cli.{name}")
+    if hasattr(module, "group"):
+        return typer.main.get_command(module.group)
     single = typer.Typer(add_completion=False, rich_markup_mode="markdown")
-    single.command(name)(getattr(importlib.import_module(f"cmo.cli.{name}"), name))
+    single.command(name)(getattr(module, name))
     return typer.main.get_command(single)
 
 

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import csv
-import io
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,14 +12,15 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from cmo.cli.options import JsonOption, PapersOption, StorageOption, settings_for
-from cmo.cli.output import fail, out, print_json, printable, say
+from cmo.cli.output import fail, out, print_csv, print_json, printable, say
+from cmo.cli.records import from_records
 from cmo.errors import OracleError
 from cmo.policy.budget import MICRODOLLARS, BudgetScope, Limits, Scope, dollars, periods_of
 from cmo.policy.costs import CostFigures, CostGroup, CostRow, advice
 from cmo.settings import Settings
 from cmo.storage.budget import SqlBudget
 from cmo.storage.costs import CostSpan, SqlCosts
-from cmo.storage.database import Database, migrate
+from cmo.storage.database import Database
 
 DAYS_SHOWN = 30
 """How far back the costs go that are shown without --since, today included."""
@@ -33,9 +29,6 @@ _BAR_WIDTH = 40
 _NAMELESS = "(none)"
 
 _BUDGETS = {Scope.DAY: "Today", Scope.MONTH: "This month", Scope.USER_DAY: "This person today"}
-
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
-"""How texts begin that spreadsheets take for formulas (OWASP, "CSV Injection")."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,30 +107,23 @@ def _report(settings: Settings, by: CostGroup, span: CostSpan, now: datetime) ->
         monthly_usd=settings.monthly_budget_usd,
         user_daily_usd=settings.user_daily_budget_usd,
     )
-    rows: tuple[CostRow, ...] = ()
-    figures = _nothing_yet(limits, span, now)
-    if Path(settings.database.partition(":///")[2]).exists():
-        rows, figures = asyncio.run(_read(settings, limits, by, span, now))
+    found = from_records(settings, lambda database: _read(database, settings, limits, by, span, now))
+    rows, figures = found or ((), _nothing_yet(limits, span, now))
     return CostReport(by=by, span=span, rows=rows, figures=figures, advice=advice(figures, now))
 
 
 async def _read(
-    settings: Settings, limits: Limits, by: CostGroup, span: CostSpan, now: datetime
+    database: Database, settings: Settings, limits: Limits, by: CostGroup, span: CostSpan, now: datetime
 ) -> tuple[tuple[CostRow, ...], CostFigures]:
-    await migrate(settings.database)
-    database = Database(settings.database)
-    try:
-        sums = SqlCosts(database)
-        budget = SqlBudget(database, limits, clock=_Moment(moment=now), alert_share=settings.cost_alert_threshold)
-        figures = CostFigures(
-            total=await sums.total(span),
-            stages=await sums.rows(CostGroup.STAGE, span),
-            models=await sums.rows(CostGroup.MODEL, span),
-            budgets=await budget.status(span.user_id),
-        )
-        return await sums.rows(by, span), figures
-    finally:
-        await database.close()
+    sums = SqlCosts(database)
+    budget = SqlBudget(database, limits, clock=_Moment(moment=now), alert_share=settings.cost_alert_threshold)
+    figures = CostFigures(
+        total=await sums.total(span),
+        stages=await sums.rows(CostGroup.STAGE, span),
+        models=await sums.rows(CostGroup.MODEL, span),
+        budgets=await budget.status(span.user_id),
+    )
+    return await sums.rows(by, span), figures
 
 
 def _nothing_yet(limits: Limits, span: CostSpan, now: datetime) -> CostFigures:
@@ -190,19 +176,9 @@ def _budget_as_json(budget: BudgetScope) -> dict[str, object]:
 
 
 def _print_csv(report: CostReport) -> None:
-    """The rows as CSV in UTF-8, money in dollars with six decimals, so that a sum of them is exact."""
-    text = io.StringIO()
-    lines = csv.writer(text)
-    lines.writerow([report.by.value, *_row_as_json(CostRow(key=""))])
-    for row in report.rows:
-        lines.writerow([_harmless(row.key), *map(_cell, _row_as_json(row).values())])
-    sys.stdout.flush()
-    sys.stdout.buffer.write(text.getvalue().encode("utf-8", "replace"))
-    sys.stdout.buffer.flush()
-
-
-def _harmless(text: str) -> str:
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    """The rows as CSV, money in dollars with six decimals, so that a sum of them is exact."""
+    header = [report.by.value, *_row_as_json(CostRow(key=""))]
+    print_csv([header, *([row.key, *map(_cell, _row_as_json(row).values())] for row in report.rows)])
 
 
 def _cell(value: object) -> object:

@@ -25,6 +25,7 @@ LOOKS: tuple[tuple[str, Look], ...] = (
     ("embedding model", machine_checks.model),
     ("word lists", machine_checks.word_lists),
     ("lightrag", machine_checks.lightrag),
+    ("custom assessors", machine_checks.assessors),
     ("writer lock", index_checks.writer),
     ("index", index_checks.index),
     ("integrity", index_checks.integrity),
@@ -34,6 +35,7 @@ LOOKS: tuple[tuple[str, Look], ...] = (
     ("budget", service_checks.budget),
     ("model server", service_checks.model_server),
     ("web engine", service_checks.web_engine),
+    ("translation", service_checks.translation),
     ("test search", index_checks.search),
 )
 """Every check by its name, in the order in which one thing needs the other."""

@@ -22,6 +22,7 @@ from cmo.errors import LibraryError, OracleError
 from cmo.library.reader import scan
 from cmo.models.minilm import MiniLM
 from cmo.models.minilm_weights import WEIGHTS_SHA256, installed_files
+from cmo.quality.custom import load_registered
 from cmo.settings import Settings, variables
 from cmo.storage.sqlite_library import VERSION as SQLITE
 from cmo.storage.sqlite_library import has_full_text_search
@@ -159,3 +160,13 @@ async def lightrag(settings: Settings) -> Finding:
         detail = f"It cannot be loaded ({error}): full-text search works alone."
         return Finding(Status.WARNING, detail, "Run `make setup`.")
     return Finding(Status.OK, f"lightrag-hku {installed}")
+
+
+async def assessors(_: Settings) -> Finding:
+    """Which custom assessors are installed, and which of them cannot be asked."""
+    found = await asyncio.to_thread(load_registered)
+    told = ", ".join(f"{each.name} (weight {each.weight:g})" for each in found.assessors) or "None can be asked"
+    if found.problems:
+        advice = "Answers are assessed without it. docs/quality.md says what an assessor has to be."
+        return Finding(Status.WARNING, " ".join((f"{told}.", *found.problems)), advice)
+    return Finding(Status.OK, told if found.assessors else "None is installed: answers get our own scores only.")

@@ -1,10 +1,14 @@
-"""What the commands print: JSON for programs, text for people. Nothing here knows what it is about."""
+"""What the commands print: JSON for programs, CSV for spreadsheets, text for people. Nothing here knows what it is
+about."""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import sys
 import unicodedata
+from collections.abc import Iterable, Sequence
 from typing import NoReturn
 
 import typer
@@ -12,6 +16,9 @@ from rich.console import Console
 
 out = Console(emoji=False, highlight=False)
 err = Console(stderr=True, emoji=False, highlight=False)
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+"""How texts begin that spreadsheets take for formulas (OWASP, "CSV Injection")."""
 
 
 def print_json(document: object) -> None:
@@ -25,6 +32,19 @@ def print_json(document: object) -> None:
     sys.stdout.flush()
     sys.stdout.buffer.write(line + b"\n")
     sys.stdout.buffer.flush()
+
+
+def print_csv(rows: Iterable[Sequence[object]]) -> None:
+    """Rows as CSV in UTF-8, the header first; texts that a spreadsheet would take for formulas begin with "'"."""
+    text = io.StringIO()
+    csv.writer(text).writerows(map(_harmless, row) for row in rows)
+    sys.stdout.flush()
+    sys.stdout.buffer.write(text.getvalue().encode("utf-8", "replace"))
+    sys.stdout.buffer.flush()
+
+
+def _harmless(value: object) -> object:
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
 def say(text: str, *, style: str = "") -> None:

@@ -16,7 +16,7 @@ from cmo.cli.checks import Finding, Status
 from cmo.errors import OracleError
 from cmo.policy.budget import dollars
 from cmo.pricing import retires_soon
-from cmo.settings import Settings
+from cmo.settings import Settings, Translation
 
 
 async def model_server(settings: Settings) -> Finding:
@@ -49,6 +49,23 @@ async def web_engine(settings: Settings) -> Finding:
         except OracleError as error:
             return Finding(Status.WARNING, str(error), "Until then the papers answer.")
     return Finding(Status.OK, "Perplexity's address answers.")
+
+
+async def translation(settings: Settings) -> Finding:
+    """Who translates, and who gets to read what. Nobody is asked: a free service would read a text for it."""
+    about = {
+        Translation.OFF: "Nobody translates: answers are in English, questions are searched for by word lists.",
+        Translation.GOOGLE: "Google's free service reads questions and answers of other languages.",
+        Translation.MYMEMORY: "MyMemory's free service reads questions and answers of other languages.",
+        Translation.LIBRETRANSLATE: f"The server at {settings.libretranslate_url} translates.",
+        Translation.MODEL: f"{settings.openai_model} translates.",
+    }
+    outside = settings.translation in (Translation.GOOGLE, Translation.MYMEMORY)
+    return Finding(
+        Status.OK,
+        about[settings.translation],
+        "CMO_TRANSLATION=off keeps everything on this machine." if outside else None,
+    )
 
 
 async def budget(settings: Settings) -> Finding:

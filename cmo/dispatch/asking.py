@@ -18,6 +18,7 @@ from cmo.dispatch.bill import Bill
 from cmo.dispatch.single_flight import SingleFlight
 from cmo.errors import BudgetExhausted, EngineUnavailable, OracleError
 from cmo.logs import fields
+from cmo.phrases import Phrase, joined
 from cmo.policy.routing import Reason, titled
 from cmo.values import Decision, Draft, EngineEvent, EngineRequest, Progress, TextPiece, TextWithdrawn
 
@@ -25,12 +26,12 @@ ATTEMPT_SHARE = 0.6
 """Share of the time left that an engine may take while there is another one to turn to."""
 FRESH_SECONDS = 300.0
 """Answers to questions that ask for recent information are given again for five minutes at most."""
-NOBODY = (
+NOBODY = Phrase(
     "No paper is indexed yet, and no other engine can be asked. Put papers into the papers folder and run `cmo index`."
 )
-BROKEN_OFF = "The answer under way was broken off; it is asked for anew."
-NO_TIME = "Understanding the question took so long that there was no time left to ask anybody."
-TO_DO = "If it happens again, `cmo doctor` says what is wrong."
+BROKEN_OFF = Phrase("The answer under way was broken off; it is asked for anew.")
+NO_TIME = Phrase("Understanding the question took so long that there was no time left to ask anybody.")
+TO_DO = Phrase("If it happens again, `cmo doctor` says what is wrong.")
 
 _log = logging.getLogger(__name__)
 
@@ -167,7 +168,8 @@ class Asking:
             kept = await self._cache.get_stale(await self._key_of(attempt.engine, attempt.request))
             if kept is not None:
                 asked = _kept(attempt.engine, kept)
-                note = f"Nobody could be asked just now; this answer is {_age(asked.cached_seconds or 0)} old."
+                age = _age(asked.cached_seconds or 0)
+                note = Phrase("Nobody could be asked just now, so this is an earlier answer. Its age: {age}.", age=age)
                 return dataclasses.replace(
                     asked, draft=dataclasses.replace(asked.draft, notices=(*asked.draft.notices, note))
                 )
@@ -234,21 +236,25 @@ def _concerns_all(error: BaseException) -> bool:
 
 
 def _words(engine: str, error: OracleError) -> str:
-    return str(error) if isinstance(error, BudgetExhausted) else f"{titled(engine)}: {error}"
+    if isinstance(error, BudgetExhausted):
+        return error.words
+    return Phrase("{engine}: {error}", engine=titled(engine), error=error.words)
 
 
 def _nobody(decision: Decision, failures: Sequence[Failure]) -> str:
     """Why nobody answered, and what to do."""
     if failures:
-        return " ".join([*(failure.words for failure in failures), TO_DO])
+        return joined([*(failure.words for failure in failures), TO_DO])
     if decision.engine is not None:
-        return f"{NO_TIME} {TO_DO}"
+        return joined((NO_TIME, TO_DO))
     return NOBODY if decision.reason == Reason.NO_ENGINE else decision.checks[-1].words
 
 
 def _age(seconds: float) -> str:
-    for unit, length in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
-        if seconds >= length:
-            count = round(seconds / length)
-            return f"{count} {unit}{'' if count == 1 else 's'}"
-    return f"{seconds:.0f} seconds"
+    if seconds >= 86_400:
+        return Phrase("{n:.0f} d", n=seconds / 86_400)
+    if seconds >= 3_600:
+        return Phrase("{n:.0f} h", n=seconds / 3_600)
+    if seconds >= 60:
+        return Phrase("{n:.0f} min", n=seconds / 60)
+    return Phrase("{n:.0f} s", n=seconds)

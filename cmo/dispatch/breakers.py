@@ -17,6 +17,7 @@ from typing import Protocol
 from cmo.errors import CircuitOpen, StorageUnavailable
 from cmo.interfaces import Clock
 from cmo.logs import fields
+from cmo.phrases import Phrase
 from cmo.policy.breaker import (
     LETTING_PASS,
     RESTING,
@@ -308,10 +309,10 @@ def _log_change(engine: str, state: BreakerState, **facts: object) -> None:
 def _refusal(breaker: Breaker, now: float) -> CircuitOpen:
     seconds = breaker.gate.retry_seconds(breaker.rules.recovery, now=now)
     if breaker.gate.state is BreakerState.FORCED_OPEN:
-        return CircuitOpen("It has been switched off for now.", retry_after_seconds=seconds)
+        return CircuitOpen(Phrase("It has been switched off for now."), retry_after_seconds=seconds)
     minutes = max(1, round(seconds / 60))
-    again = f"it is tried again in {minutes} minute{'' if minutes == 1 else 's'}"
-    return CircuitOpen(f"It is resting after failures; {again}.", retry_after_seconds=seconds)
+    words = Phrase("It is resting after failures; it is tried again in {n} min.", n=minutes)
+    return CircuitOpen(words, retry_after_seconds=seconds)
 
 
 def _view(name: str, breaker: Breaker, quality: QualityBreaker, now: float) -> BreakerView:

@@ -15,6 +15,7 @@ from cmo.dispatch.bill import Bill
 from cmo.dispatch.spending import Spending
 from cmo.errors import BudgetExhausted, EngineUnavailable
 from cmo.interfaces import Engine
+from cmo.phrases import Phrase
 from cmo.values import Draft, EngineEvent, EngineRequest
 
 
@@ -76,7 +77,7 @@ class Gateway:
             raise
         except TimeoutError as error:
             permit.failed(watch.seconds)
-            raise EngineUnavailable(f"No answer came within {request.seconds:.0f} seconds.") from error
+            raise EngineUnavailable(Phrase("No answer came within {n:.0f} s.", n=request.seconds)) from error
         except Exception:
             permit.failed(watch.seconds)
             raise

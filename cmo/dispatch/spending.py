@@ -11,8 +11,9 @@ from typing import Any, Protocol
 from cmo.dispatch.bill import Bill
 from cmo.errors import BudgetExhausted, StorageUnavailable
 from cmo.logs import fields
+from cmo.phrases import Phrase
 
-NO_RECORD = "What has been spent cannot be looked up at the moment, so nothing that costs money is asked."
+NO_RECORD = Phrase("What has been spent cannot be looked up at the moment, so nothing that costs money is asked.")
 
 _log = logging.getLogger(__name__)
 

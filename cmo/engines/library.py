@@ -18,6 +18,7 @@ from cmo.errors import ModelUnavailable
 from cmo.interfaces import Book, ChatModel, LanguageModel, Retriever
 from cmo.logs import fields
 from cmo.models.writing import NOT_IN_THE_PAPERS, answer_prompt, largest_prompt, passages_shown
+from cmo.phrases import Phrase, joined
 from cmo.values import (
     CallStage,
     Citation,
@@ -35,17 +36,17 @@ from cmo.values import (
 ENGINE = "lightrag"
 """The engine's name in settings, decisions and records."""
 
-NOT_ANSWERED = "The papers do not answer this."
-SEE_ALSO = "Related passages:"
-NEAREST = "The nearest passages are listed below; they are related, but they are not an answer."
-UNSURE = "The match is uncertain: please check the cited page."
+NOT_ANSWERED = Phrase("The papers do not answer this.")
+SEE_ALSO = Phrase("Related passages:")
+NEAREST = Phrase("The nearest passages are listed below; they are related, but they are not an answer.")
+UNSURE = Phrase("The match is uncertain: please check the cited page.")
 UNSURE_BELOW = 0.5
 """Answers whose estimated probability of standing on the first cited page is lower carry the note above."""
 WRITING_SHARE = 0.9
 """Share of the time for an answer that the model may take; what is left is for the sentences that stand in for it."""
-NOT_CITED = "The answer does not say which passages it rests on: it cannot be checked here."
-MODEL_LATE = "The language model did not finish in time."
-MODEL_FAILED = "These are sentences from the papers, put together without the language model."
+NOT_CITED = Phrase("The answer does not say which passages it rests on: it cannot be checked here.")
+MODEL_LATE = Phrase("The language model did not finish in time.")
+MODEL_FAILED = Phrase("These are sentences from the papers, put together without the language model.")
 
 _EMPHASIS = "*_\"'“"
 """What models put before the words they were told to begin with."""
@@ -123,7 +124,7 @@ class PapersEngine:
                 return
             except ModelUnavailable as error:
                 _log.warning("model_failed", extra=fields(model=self._writer.name, reason=str(error)))
-                why = f"{error} {MODEL_FAILED}"
+                why = joined((error.words, MODEL_FAILED))
                 yield TextWithdrawn(reason=why)
         for event in self._verbatim(request, retrieval, selection, why):
             yield event
@@ -133,7 +134,7 @@ class PapersEngine:
     ) -> AsyncIterator[EngineEvent]:
         passages = passages_shown(reading_order(retrieval, selection))
         prompt = answer_prompt(
-            request.question.standalone, passages, language=request.question.language, mark=self._new_mark()
+            request.question.standalone, passages, in_english=request.search_text, mark=self._new_mark()
         )
         markers = MarkerStream({str(number): place_of(found) for number, found in enumerate(passages, start=1)})
         opening = _Opening()
@@ -243,11 +244,12 @@ def _draft(request: EngineRequest, retrieval: Retrieval, selection: Selection, *
     answered = bool(selection.sentences)
     unsure = answered and selection.confidence < UNSURE_BELOW
     notices = (why, retrieval.degraded or "", UNSURE if unsure else "")
+    pieces = _pieces(retrieval, selection)
     return Draft(
-        text="".join(_pieces(retrieval, selection)),
+        text="".join(pieces) if answered else pieces[0],
         answered=answered,
         model=model,
-        citations=cite((*selection.sentences, *selection.nearest)),
+        citations=cite((*selection.sentences, *selection.nearest), retrieval.passages),
         generation=retrieval.generation,
         mode=request.mode,
         confidence=selection.confidence,
@@ -258,7 +260,7 @@ def _draft(request: EngineRequest, retrieval: Retrieval, selection: Selection, *
 
 def _pieces(retrieval: Retrieval, selection: Selection) -> list[str]:
     if not selection.sentences:
-        return [f"{NOT_ANSWERED} {NEAREST}" if selection.nearest else NOT_ANSWERED]
+        return [joined((NOT_ANSWERED, NEAREST)) if selection.nearest else NOT_ANSWERED]
     citations = cite((*selection.sentences, *selection.nearest))
     sentences = marked_sentences(selection.sentences, citations)
     pieces = [sentence if index == 0 else f" {sentence}" for index, sentence in enumerate(sentences)]
@@ -274,7 +276,11 @@ def _further(selection: Selection, citations: Sequence[Citation]) -> list[str]:
 
 def _found(retrieval: Retrieval, selection: Selection) -> str:
     documents = {found.document.doc_id for found in retrieval.passages}
-    return (
-        f"{len(retrieval.passages)} passages of {len(documents)} paper(s) read; "
-        f"{len(selection.sentences)} sentence(s) fit (confidence {selection.confidence:.2f})."
+    return Phrase(
+        "Passages read: {passages}, of papers: {papers}. Sentences that fit: {sentences} "
+        "(confidence {confidence:.2f}).",
+        passages=len(retrieval.passages),
+        papers=len(documents),
+        sentences=len(selection.sentences),
+        confidence=selection.confidence,
     )

@@ -21,6 +21,7 @@ from cmo.engines.lightrag_extraction import CharacterTokenizer, Fence, extractio
 from cmo.engines.lightrag_runtime import STORAGES, Lightrag, LoopThread, load_lightrag
 from cmo.errors import EngineUnavailable, IndexDamaged, LibraryError, OracleError
 from cmo.interfaces import Embedder, GraphExtractor, Vectors
+from cmo.phrases import Phrase
 from cmo.storage.graph_rows import LINKS_SHOWN
 from cmo.storage.graph_tables import (
     SCHEMA,
@@ -164,7 +165,7 @@ class GraphIndex:
     async def _run(self, work: Coroutine[Any, Any, T]) -> T:
         if self._thread is None:
             work.close()
-            raise EngineUnavailable("The index is not open.")
+            raise EngineUnavailable(Phrase("The index is not open."))
         return await self._thread.run(work)
 
     async def _give_back_thread(self) -> None:
@@ -203,7 +204,8 @@ class _Engine:
             raise
         except Exception as error:  # whatever LightRAG raises means that it cannot be used
             self._tables.close()
-            raise EngineUnavailable(f"LightRAG does not start ({error}): reinstall the requirements.") from error
+            words = Phrase("LightRAG does not start ({error}): reinstall the requirements.", error=str(error))
+            raise EngineUnavailable(words) from error
 
     async def stop(self) -> None:
         await self._rag.finalize_storages()
@@ -238,7 +240,8 @@ class _Engine:
                 async with asyncio.timeout(RETRIEVAL_TIMEOUT_SECONDS):
                     answer = await self._rag.aquery_data(question, parameters)
         except Exception as error:  # whatever LightRAG raises means that it could not search
-            raise EngineUnavailable(f"LightRAG could not search ({type(error).__name__}: {error}).") from error
+            told = f"{type(error).__name__}: {error}"
+            raise EngineUnavailable(Phrase("LightRAG could not search ({error}).", error=told)) from error
         chunks = answer.get("data", {}).get("chunks", [])
         return [(chunk["chunk_id"], 1 / rank) for rank, chunk in enumerate(chunks[:top_k], start=1)]
 

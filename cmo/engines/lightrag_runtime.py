@@ -20,6 +20,7 @@ from types import MappingProxyType, ModuleType
 from typing import Any, ClassVar, NoReturn, TypeVar
 
 from cmo.errors import EngineUnavailable
+from cmo.phrases import Phrase
 
 T = TypeVar("T")
 
@@ -66,7 +67,8 @@ def load_lightrag() -> Lightrag:
             modules = {name: importlib.import_module(f"lightrag.{name}") for name in names}
             storages = importlib.import_module(_STORAGES_MODULE)
     except (ImportError, ValueError) as error:
-        raise EngineUnavailable(f"LightRAG cannot be loaded ({error}): reinstall the requirements.") from error
+        words = Phrase("LightRAG cannot be loaded ({error}): reinstall the requirements.", error=str(error))
+        raise EngineUnavailable(words) from error
     # Its messages hold questions and entity names; what fails is told by exceptions instead.
     log.setLevel(logging.CRITICAL)
     _hide_environment()

@@ -25,6 +25,7 @@ from cmo.interfaces import Extractor
 from cmo.library.generations import GenerationInfo, current
 from cmo.logs import fields
 from cmo.models.wording import STOP_WORDS
+from cmo.phrases import Phrase, joined
 from cmo.storage.manifest import Manifest
 from cmo.values import Keywords, Retrieval, ScoredPassage
 
@@ -41,10 +42,10 @@ GRAPH_MODES = (MIX, "naive")
 """The ways LightRAG is searched for one question in its mode `mix`, a ranking each; every other mode goes alone."""
 
 UNREADABLE = "unreadable"
-NOT_INDEXED = "No paper is indexed yet."
-GRAPH_FAILED = "The knowledge graph could not be searched, so this comes from full-text search alone."
-TEXT_FAILED = "Full-text search failed, so this comes from the knowledge graph alone."
-NOTHING_WORKED = "The index cannot be searched. Run `cmo doctor` to see why, and `cmo index` to repair it."
+NOT_INDEXED = Phrase("No paper is indexed yet.")
+GRAPH_FAILED = Phrase("The knowledge graph could not be searched, so this comes from full-text search alone.")
+TEXT_FAILED = Phrase("Full-text search failed, so this comes from the knowledge graph alone.")
+NOTHING_WORKED = Phrase("The index cannot be searched. Run `cmo doctor` to see why, and `cmo index` to repair it.")
 
 _WORD = re.compile(r"\w+(?:[-'’]\w+)*")
 _log = logging.getLogger(__name__)
@@ -121,7 +122,7 @@ class PapersRetriever:
                     generation, question, top_k, GRAPH_MODES if mode == MIX else (mode,)
                 )
         except LibraryError as error:
-            raise EngineUnavailable(f"{error} {NOTHING_WORKED}") from error
+            raise EngineUnavailable(joined((error.words, NOTHING_WORKED))) from error
         return Retrieval(
             passages=passages,
             generation=generation.info.name,
@@ -184,7 +185,7 @@ class PapersRetriever:
             rankings = [await graph.retrieve(question, keywords, top_k=depth, mode=mode) for mode in modes]
         except ModelUnavailable as error:
             _log.warning("graph_search_failed", extra=fields(generation=generation.info.name, reason=str(error)))
-            return _ByGraph(failure=f"{GRAPH_FAILED} {error}")
+            return _ByGraph(failure=joined((GRAPH_FAILED, error.words)))
         except OracleError:
             _log.exception("graph_search_failed", extra=fields(generation=generation.info.name))
             return _ByGraph(failure=GRAPH_FAILED)

@@ -33,6 +33,7 @@ from cmo.engines.sse import EventReader, EventTooLong
 from cmo.errors import BudgetExhausted, EngineUnavailable, SettingsError
 from cmo.interfaces import Book, Clock
 from cmo.logs import fields
+from cmo.phrases import Phrase
 from cmo.policy.retry import (
     ATTEMPTS,
     LEAST_LEFT_SECONDS,
@@ -71,8 +72,8 @@ LAST_BYTES_SECONDS = 0.05
 """How long the end of a response is waited for after its last event, so that its connection can be used again."""
 CONNECTIONS = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=30.0)
 
-NOT_CONFIGURED = "Perplexity is not configured: set PERPLEXITY_API_KEY."
-COSTS_MONEY = "The web search costs money, so it was not asked."
+NOT_CONFIGURED = Phrase("Perplexity is not configured: set PERPLEXITY_API_KEY.")
+COSTS_MONEY = Phrase("The web search costs money, so it was not asked.")
 
 _FORMATS: MappingProxyType[str, WireFormat] = MappingProxyType(
     {"agent": AgentFormat(), "chat_completions": ChatFormat()}
@@ -187,7 +188,7 @@ class PerplexityEngine:
                 _log.warning("perplexity_call_failed", extra=facts)
                 wait = self._wait_seconds(failure, attempt, answer, ends_at)
                 if wait is None:
-                    raise EngineUnavailable(str(failure)) from failure
+                    raise EngineUnavailable(failure.words) from failure
             await asyncio.sleep(wait)
 
     async def ping(self) -> None:
@@ -201,11 +202,11 @@ class PerplexityEngine:
             async with asyncio.timeout(seconds), self._client.stream("GET", self._base_url) as response:
                 status = response.status_code
         except TimeoutError as error:
-            raise EngineUnavailable(f"Perplexity did not answer within {seconds:g} seconds.") from error
+            raise EngineUnavailable(Phrase("Perplexity did not answer within {n:g} s.", n=seconds)) from error
         except httpx.TransportError as error:
             raise EngineUnavailable(UNREACHABLE) from error
         if status >= 500:
-            raise EngineUnavailable(str(refusal(status, b"", {}, self._clock.now())))
+            raise EngineUnavailable(refusal(status, b"", {}, self._clock.now()).words)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -217,7 +218,6 @@ class PerplexityEngine:
             model=self._model,
             instructions=INSTRUCTIONS,
             question=question.standalone or question.text,
-            language=question.language,
             domains=self._domains,
             recency=RECENT if request.fresh else "",
             search_context=self._search_context,
@@ -339,8 +339,10 @@ class _InTime:
             raise CallFailed(UNREADABLE) from error
 
     def _late(self, limit: float) -> str:
-        done = "finish its answer" if self._answer.begun else "begin to answer"
-        return f"Perplexity did not {done} in time ({limit - self._started:.0f} s)."
+        seconds = limit - self._started
+        if self._answer.begun:
+            return Phrase("Perplexity did not finish its answer in time ({n:.0f} s).", n=seconds)
+        return Phrase("Perplexity did not begin to answer in time ({n:.0f} s).", n=seconds)
 
 
 def _check_end(answer: WebAnswer) -> None:

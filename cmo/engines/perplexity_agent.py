@@ -62,7 +62,7 @@ class AgentFormat:
             "model": task.model,
             "input": task.question,
             "instructions": task.instructions,
-            "language_preference": task.language,
+            "language_preference": "en",
             "max_output_tokens": task.max_output_tokens,
             "max_steps": task.max_steps,
             "tools": [tool],

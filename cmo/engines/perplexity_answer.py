@@ -10,17 +10,20 @@ from types import MappingProxyType
 
 from cmo.citations import MarkerStream, by_label, web_citations
 from cmo.engines.perplexity_wire import Ended, Found, Searching, Signal, Status, Usage, WebTask, Wrote, on_one_line
+from cmo.phrases import Phrase
 from cmo.pricing import Price, cost_usd
 from cmo.values import CallOutcome, CallStage, Draft, EngineEvent, ModelCall, Progress, TextPiece, WebSource
 
 ENGINE = "perplexity"
 """The engine's name in settings, decisions and records."""
 
-NOT_ANSWERED = "The pages found on the web do not answer this."
+NOT_ANSWERED = Phrase("The pages found on the web do not answer this.")
 """What the model is asked to write, and how a person is told, when there is no answer."""
-NO_SOURCES = "The web search brought no sources for this answer: it rests on nothing that can be checked here."
-NOT_CITED = "Pages were found, but the answer does not say which of them it rests on: it cannot be checked here."
-INCOMPLETE = "The answer is incomplete: it stopped before its end."
+NO_SOURCES = Phrase("The web search brought no sources for this answer: it rests on nothing that can be checked here.")
+NOT_CITED = Phrase(
+    "Pages were found, but the answer does not say which of them it rests on: it cannot be checked here."
+)
+INCOMPLETE = Phrase("The answer is incomplete: it stopped before its end.")
 
 SEARCH_TOKENS = MappingProxyType({"low": 300, "medium": 1_000, "high": 4_000})
 """How much the model reads of the pages a search finds, by search_context_size.
@@ -119,7 +122,9 @@ class WebAnswer:
 
     def _searching(self, queries: tuple[str, ...]) -> list[EngineEvent]:
         listed = on_one_line("; ".join(dict.fromkeys(queries)), QUERIES_CHARACTERS)
-        return self._progress(f"Searching the web: {listed}" if listed else "Searching the web")
+        if not listed:
+            return self._progress(Phrase("Searching the web"))
+        return self._progress(Phrase("Searching the web: {queries}", queries=listed))
 
     def _found(self, sources: tuple[WebSource, ...]) -> list[EngineEvent]:
         if not sources:
@@ -128,7 +133,7 @@ class WebAnswer:
         self._labels.clear()
         self._labels.update(by_label(self._sources))
         pages = len({source.url for source in self._sources})
-        return self._progress("1 page found" if pages == 1 else f"{pages} pages found")
+        return self._progress(Phrase("Pages found: {n}", n=pages))
 
     def _progress(self, words: str) -> list[EngineEvent]:
         if words in self._told:

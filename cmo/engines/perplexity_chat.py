@@ -52,7 +52,7 @@ class ChatFormat:
         body: dict[str, Any] = {
             "model": task.model,
             "messages": [
-                {"role": "system", "content": f"{task.instructions} Answer in this language: {task.language}."},
+                {"role": "system", "content": f"{task.instructions} Answer in English."},
                 {"role": "user", "content": task.question},
             ],
             "max_tokens": task.max_output_tokens,

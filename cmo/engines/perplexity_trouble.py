@@ -13,29 +13,30 @@ from types import MappingProxyType
 from typing import Any
 
 from cmo.engines.perplexity_wire import Malformed, json_object, part, text
+from cmo.phrases import Phrase
 from cmo.policy.retry import retry_after
 
-UNREACHABLE = "Perplexity cannot be reached. Check the network, and PERPLEXITY_BASE_URL if it is set."
-BROKE_OFF = "The connection to Perplexity broke off."
-UNREADABLE = "Perplexity sent something that is no answer."
-NOT_FINISHED = "Perplexity could not finish its answer."
-NOTHING_WRITTEN = "Perplexity stopped before it had written anything."
-RETIRED = "Perplexity has retired this wire format for the account: set PERPLEXITY_WIRE_FORMAT=agent."
-NO_CREDIT = "The Perplexity account has no credit left: top it up."
+UNREACHABLE = Phrase("Perplexity cannot be reached. Check the network, and PERPLEXITY_BASE_URL if it is set.")
+BROKE_OFF = Phrase("The connection to Perplexity broke off.")
+UNREADABLE = Phrase("Perplexity sent something that is no answer.")
+NOT_FINISHED = Phrase("Perplexity could not finish its answer.")
+NOTHING_WRITTEN = Phrase("Perplexity stopped before it had written anything.")
+RETIRED = Phrase("Perplexity has retired this wire format for the account: set PERPLEXITY_WIRE_FORMAT=agent.")
+NO_CREDIT = Phrase("The Perplexity account has no credit left: top it up.")
 
 _RETIRED_TYPE = "chat_completions_not_available"
 _REFUSALS = MappingProxyType(
     {
-        400: "Perplexity does not accept the request: check PERPLEXITY_MODEL and PERPLEXITY_DOMAINS.",
-        401: "Perplexity refuses the key: check PERPLEXITY_API_KEY.",
+        400: Phrase("Perplexity does not accept the request: check PERPLEXITY_MODEL and PERPLEXITY_DOMAINS."),
+        401: Phrase("Perplexity refuses the key: check PERPLEXITY_API_KEY."),
         402: NO_CREDIT,
-        403: "Perplexity does not let this key ask: check PERPLEXITY_API_KEY.",
-        404: "Perplexity is not at this address, or has no such model: check PERPLEXITY_BASE_URL and PERPLEXITY_MODEL.",
-        413: "The question is too large for Perplexity.",
+        403: Phrase("Perplexity does not let this key ask: check PERPLEXITY_API_KEY."),
+        404: Phrase(
+            "Perplexity is not at this address, or has no such model: check PERPLEXITY_BASE_URL and PERPLEXITY_MODEL."
+        ),
+        413: Phrase("The question is too large for Perplexity."),
     }
 )
-_BUSY = "Perplexity is getting too many questions"
-_BROKEN = "Perplexity has an error of its own"
 
 _CREDIT_TYPE = re.compile(r"credit|balance|billing|payment|insufficient_(?:quota|funds)")
 _CREDIT_WORDS = re.compile(r"(?i)\b(?:credits?|billing|insufficient balance)\b")
@@ -58,6 +59,7 @@ class CallFailed(Exception):
         status: int = 0,
     ) -> None:
         super().__init__(message)
+        self.words = message
         self.again = again
         self.wait_seconds = wait_seconds
         self.charged = charged
@@ -74,11 +76,14 @@ def refusal(status: int, body: bytes, headers: Mapping[str, str], now: datetime)
         return CallFailed(RETIRED, charged=False, status=status)
     if status == 429 or status >= 500:
         wait = retry_after(headers.get("retry-after"), now)
-        when = f"in {math.ceil(wait)} second{'s' * (wait > 1)}" if wait else "in a while"
-        words = f"{_BUSY if status == 429 else _BROKEN} (HTTP {status}): please ask again {when}."
+        trouble = Phrase("is getting too many questions") if status == 429 else Phrase("has an error of its own")
+        when = Phrase("in {n} s", n=math.ceil(wait)) if wait else Phrase("in a while")
+        words = Phrase(
+            "Perplexity {trouble} (HTTP {status}): please ask again {when}.", trouble=trouble, status=status, when=when
+        )
         return CallFailed(words, again=True, wait_seconds=wait, charged=False, status=status)
-    words = _REFUSALS.get(status, f"Perplexity answered in an unexpected way (HTTP {status}).")
-    return CallFailed(words, charged=False, status=status)
+    unexpected = Phrase("Perplexity answered in an unexpected way (HTTP {status}).", status=status)
+    return CallFailed(_REFUSALS.get(status, unexpected), charged=False, status=status)
 
 
 def _is_about_credit(status: int, kind: str, message: str) -> bool:

@@ -41,12 +41,14 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebTask:
-    """One question with the conditions of its search. `recency` is "" or a period such as "year"."""
+    """One question, to be answered in English, with the conditions of its search.
+
+    `recency` is "" or a period such as "year".
+    """
 
     model: str
     instructions: str
     question: str
-    language: str
     domains: tuple[str, ...]
     recency: str
     search_context: str

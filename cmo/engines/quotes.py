@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cmo.citations import claims, paper_citation
+from cmo.citations import claims, page_passage, paper_citation
 from cmo.models.wording import content_words, stems
 from cmo.sentences import is_complete, split_sentences
 from cmo.values import Citation, ScoredPassage
@@ -16,7 +16,7 @@ from cmo.values import Citation, ScoredPassage
 def citations_of(
     text: str, places: Sequence[tuple[str, int]], passages: Sequence[ScoredPassage]
 ) -> tuple[Citation, ...]:
-    """One citation for each page of a document in `places`, numbered in that order.
+    """One citation for each page of a document in `places`, numbered in that order, with all the model read of it.
 
     `text` is the answer with its markers [n], `passages` what the model had before it.
     """
@@ -33,7 +33,13 @@ def place_of(found: ScoredPassage) -> tuple[str, int]:
 
 def _citation(number: int, claimed: str, passages: Sequence[ScoredPassage]) -> Citation:
     first = passages[0]
-    return paper_citation(number, first.document, first.passage.page, quote=_best_sentence(claimed, passages))
+    return paper_citation(
+        number,
+        first.document,
+        first.passage.page,
+        quote=_best_sentence(claimed, passages),
+        passage=page_passage(found.passage for found in passages),
+    )
 
 
 def _best_sentence(claimed: str, passages: Sequence[ScoredPassage]) -> str:

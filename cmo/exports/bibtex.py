@@ -27,7 +27,8 @@ _COMMANDS = str.maketrans(
 _PAIRED_BRACES = str.maketrans({"{": r"\{", "}": r"\}"})
 _LONE_BRACES = str.maketrans({"{": r"{\textbraceleft}", "}": r"{\textbraceright}"})
 
-_SPLITS_NAMES = re.compile(r"\band\b|,", re.IGNORECASE)
+_SPLITS_NAMES = re.compile(r"\band\b|,|\\.\Z", re.IGNORECASE)
+"""What makes two names of one; some readers do not see the "and" behind a sign with a backslash."""
 
 
 def written(references: Sequence[Reference]) -> str:

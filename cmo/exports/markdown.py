@@ -1,4 +1,5 @@
-"""Questions and answers as Markdown (CommonMark): the answer with its markers, and below it each source with its quote.
+"""Questions and answers as Markdown (CommonMark): the answer with its markers, and below it each source with its quote,
+and each sentence with what its sources say to it.
 
 No text of a paper, a model or a page of the web can make a heading, a picture, HTML, or a link that hides where it
 leads: links are those to the sources.
@@ -11,7 +12,7 @@ from collections.abc import Iterator, Sequence
 
 from cmo.citations import identifier_of
 from cmo.exports.references import Exchange, address, on_one_line
-from cmo.values import Answer, Citation
+from cmo.values import Answer, Citation, Quality, SentenceSupport, Verdict
 
 _SPECIAL = re.compile(r"[\\`*_\[\]<>|~&$^]")
 _ACTIVE = re.compile(r"[\\`\[\]<>|~&$^]")
@@ -31,13 +32,21 @@ def written(exchanges: Sequence[Exchange]) -> str:
 def _blocks(exchange: Exchange) -> Iterator[str]:
     answer = exchange.answer
     yield f"# {_plain(exchange.question)}"
-    yield (_own_words if answer.written else _verbatim)(answer.text)
+    yield _text(answer, answer.text)
     if answer.notice:
         yield f"> {_plain(answer.notice)}"
     if answer.citations:
         yield "## Sources" if answer.answered else "## Nearest passages"
         yield _sources(exchange)
+    yield from _quality(answer)
+    if answer.original:
+        yield "## English original"
+        yield _text(answer, answer.original)
     yield _made_with(answer)
+
+
+def _text(answer: Answer, text: str) -> str:
+    return (_own_words if answer.written else _verbatim)(text)
 
 
 def _sources(exchange: Exchange) -> str:
@@ -64,6 +73,52 @@ def _described(citation: Citation) -> str:
         _link(_plain(identifier.label), identifier.url) if identifier else "",
     )
     return ", ".join(filter(None, parts))
+
+
+def _quality(answer: Answer) -> Iterator[str]:
+    """The scores, and each sentence with its verdict; why there are none, where assessing failed."""
+    if answer.quality is None:
+        if answer.not_assessed:
+            yield "## Quality"
+            yield _plain(f"Not assessed: {answer.not_assessed}")
+        return
+    yield "## Quality"
+    yield _scores(answer.quality)
+    yield from map(_plain, answer.quality.notes)
+    if answer.quality.sentences:
+        yield "\n".join(_judged(number, answer, one) for number, one in enumerate(answer.quality.sentences, start=1))
+
+
+def _scores(quality: Quality) -> str:
+    supported = sum(sentence.verdict is Verdict.SUPPORTED for sentence in quality.sentences)
+    parts = (
+        f"relevance {quality.relevance:.2f}",
+        f"accuracy {quality.accuracy:.2f}",
+        f"consistency {quality.consistency:.2f}",
+        *(f"{_plain(custom.name)} {custom.score:.2f}" for custom in quality.custom),
+    )
+    return (
+        f"**{quality.badge.value.capitalize()}, {quality.composite:.2f}:** {', '.join(parts)}. "
+        f"Sentences supported by their sources: {supported} of {len(quality.sentences)}."
+    )
+
+
+def _judged(number: int, answer: Answer, sentence: SentenceSupport) -> str:
+    """A sentence with its verdict, the probability that its sources support it, and the place that comes nearest."""
+    start = f"{number}. "
+    likely = "" if sentence.verdict is Verdict.UNCHECKED else f" ({sentence.score:.2f})"
+    text = _plain(sentence.text, _ACTIVE if answer.written else _SPECIAL)
+    line = f"{start}**{sentence.verdict.value.replace('_', ' ').capitalize()}**{likely}: {text}"
+    if not sentence.quote.strip():
+        return line
+    return f"{line}\n{' ' * len(start)}> {_place(answer, sentence.source)}“{_plain(sentence.quote)}”"
+
+
+def _place(answer: Answer, source: int) -> str:
+    """The number of a source and its page, as far as there are any."""
+    page = next((citation.page for citation in answer.citations if citation.number == source), 0)
+    parts = (f"\\[{source}\\]" if source else "", f"p. {page}" if page else "")
+    return "".join(f"{part} " for part in parts if part)
 
 
 def _authors(citation: Citation) -> str:

@@ -17,6 +17,9 @@ _BARE = ("KEGG", "HMDB", "InChIKey", "MESH")
 _NO_STEREO = "-UHFFFAOYSA-"
 """The second part of the InChIKey of a structure without stereochemistry or isotopes."""
 
+_BILE_ACIDS = "C01558"
+"""A group of KEGG's, which the list gives the structure of one of them."""
+
 
 class CompoundList:
     """The installed compound list, asked for one compound at a time. Its files are checked once; safe to share."""
@@ -58,7 +61,7 @@ class CompoundList:
         # Drugs of KEGG ("D04958") may be mixtures.
         for database, beginning in (("kegg", "C"), ("chebi", "CHEBI:")):
             accession = known.get(database, "")
-            if accession.startswith(beginning):
+            if accession.startswith(beginning) and known.get("kegg") != _BILE_ACIDS:
                 structure = find_structure(self._database, database, accession)
                 if structure and structure.inchi_key:
                     return structure
@@ -80,4 +83,6 @@ def _by_database(identifiers: Iterable[str]) -> dict[str, str]:
     for identifier in identifiers:
         database, _, bare = identifier.partition(":")
         found.setdefault(database.lower(), bare if database in _BARE else identifier)
+    if found.get("kegg") == _BILE_ACIDS:
+        found.pop("inchikey", None)
     return found

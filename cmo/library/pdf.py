@@ -23,6 +23,7 @@ from cmo.errors import UnreadableDocument
 from cmo.library import directions, glyphs, hyphens, layout
 from cmo.library.layout import BlockKind, Paragraph
 from cmo.library.lines import PageWords, Word
+from cmo.phrases import Phrase
 from cmo.values import FileStatus
 
 READER_VERSION = "2"
@@ -79,7 +80,7 @@ def read_pdf(path: Path, *, on_page: Callable[[int, int], None] | None = None) -
         UnreadableDocument: encrypted, corrupt, without pages or text, or nothing but images.
     """
     if path.stat().st_size == 0:
-        raise UnreadableDocument(FileStatus.EMPTY, "The file is empty (0 bytes). Copy it again.")
+        raise UnreadableDocument(FileStatus.EMPTY, Phrase("The file is empty (0 bytes). Copy it again."))
     document = _open(path)
     try:
         pages = tuple(_words_of_pages(document, on_page))
@@ -97,7 +98,7 @@ def read_text(path: Path) -> tuple[PageText, ...]:
     text = _decode(path.read_bytes())
     paragraphs = [part for chunk in re.split(r"\n\s*\n", text) for part in _unwrapped(chunk)]
     if not paragraphs:
-        reason = "The file holds no text. Open it to see whether it is the right one."
+        reason = Phrase("The file holds no text. Open it to see whether it is the right one.")
         raise UnreadableDocument(FileStatus.EMPTY, reason)
     return (_page([(_text_kind(part), part.lstrip("# ")) for part in paragraphs]),)
 
@@ -107,13 +108,15 @@ def _open(path: Path) -> pypdfium2.PdfDocument:
         document = pypdfium2.PdfDocument(path)
     except pypdfium2.PdfiumError as error:
         if error.err_code in (_WRONG_PASSWORD, _SECURITY_HANDLER):
-            reason = "The file is protected by a password. Save it without one and index again."
+            reason = Phrase("The file is protected by a password. Save it without one and index again.")
             raise UnreadableDocument(FileStatus.ENCRYPTED, reason) from error
-        reason = "The file is damaged or is no PDF. Download it again, or print it to a new PDF."
+        reason = Phrase("The file is damaged or is no PDF. Download it again, or print it to a new PDF.")
         raise UnreadableDocument(FileStatus.CORRUPT, reason) from error
     if len(document) == 0:
         document.close()
-        raise UnreadableDocument(FileStatus.EMPTY, "The PDF has no pages. Download it again, or print it to a new PDF.")
+        raise UnreadableDocument(
+            FileStatus.EMPTY, Phrase("The PDF has no pages. Download it again, or print it to a new PDF.")
+        )
     return document
 
 
@@ -151,14 +154,16 @@ def _letters_of(page: PageWords) -> str:
 
 def _require_text(*, letters: int, unknown: int, images: int, loaded: int, stamped: bool) -> None:
     if loaded == 0:
-        raise UnreadableDocument(FileStatus.CORRUPT, "None of the pages can be read. Download the file again.")
+        raise UnreadableDocument(FileStatus.CORRUPT, Phrase("None of the pages can be read. Download the file again."))
     if stamped or (images and letters < TEXT_LETTERS_PER_PAGE * loaded):
-        raise UnreadableDocument(FileStatus.NEEDS_OCR, "The pages are images without text. Run OCR on the file first.")
+        raise UnreadableDocument(
+            FileStatus.NEEDS_OCR, Phrase("The pages are images without text. Run OCR on the file first.")
+        )
     if letters + unknown == 0:
-        reason = "There is no text on any page. Open the file to see whether it is the right one."
+        reason = Phrase("There is no text on any page. Open the file to see whether it is the right one.")
         raise UnreadableDocument(FileStatus.EMPTY, reason)
     if letters < READABLE_SHARE * (letters + unknown):
-        reason = "The fonts of the file do not say which letters they show. Run OCR on the file first."
+        reason = Phrase("The fonts of the file do not say which letters they show. Run OCR on the file first.")
         raise UnreadableDocument(FileStatus.NEEDS_OCR, reason)
 
 

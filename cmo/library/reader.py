@@ -24,6 +24,7 @@ from typing import Any, BinaryIO
 from cmo.errors import LibraryError, UnreadableDocument
 from cmo.library.layout import BlockKind
 from cmo.library.pdf import Block, PageText
+from cmo.phrases import Phrase
 from cmo.values import FileStatus
 
 TEXT_SUFFIXES = (".txt", ".md")
@@ -128,7 +129,7 @@ def _found(path: Path, root: Path) -> FoundFile:
         file.encode()
     except UnicodeEncodeError:
         shown = os.fsencode(file).decode("utf-8", "backslashreplace")
-        return FoundFile(file=shown, path=path, problem="The file's name is not valid UTF-8. Rename the file.")
+        return FoundFile(file=shown, path=path, problem=Phrase("The file's name is not valid UTF-8. Rename the file."))
     try:
         status = path.stat()
     except OSError as error:
@@ -149,7 +150,7 @@ def _relative(path: Path, root: Path) -> str:
 
 def _inaccessible(path: Path, error: OSError) -> str:
     if path.is_symlink():
-        return "The link leads nowhere. Put the file itself into the folder, or remove the link."
+        return Phrase("The link leads nowhere. Put the file itself into the folder, or remove the link.")
     return f"The file cannot be opened: {error.strerror}. Check that it is there and may be read."
 
 
@@ -157,15 +158,17 @@ def _leads_out(path: Path, root: Path) -> str | None:
     """What cannot be shown is not read: the server sends no file from outside the papers folder."""
     if not path.is_symlink() or path.resolve().is_relative_to(root.resolve()):
         return None
-    return "The link leads out of the papers folder, and only pages inside it can be shown. Put the file itself there."
+    return Phrase(
+        "The link leads out of the papers folder, and only pages inside it can be shown. Put the file itself there."
+    )
 
 
 def _not_a_file(mode: int) -> str | None:
     if stat.S_ISREG(mode):
         return None
     if stat.S_ISDIR(mode):
-        return "This is a folder with the name of a document. Rename it to have the files in it read."
-    return "This is not a file but a pipe, socket or device. Remove it from the papers folder."
+        return Phrase("This is a folder with the name of a document. Rename it to have the files in it read.")
+    return Phrase("This is not a file but a pipe, socket or device. Remove it from the papers folder.")
 
 
 def hash_file(path: Path) -> str:
@@ -185,7 +188,7 @@ def hash_file(path: Path) -> str:
         except OSError as error:
             raise UnreadableDocument(FileStatus.FAILED, _inaccessible(path, error)) from error
     if not _version(before) == _version(after) == _version(named):
-        reason = "The file changed while it was being read. Index again when it is complete."
+        reason = Phrase("The file changed while it was being read. Index again when it is complete.")
         raise UnreadableDocument(FileStatus.FAILED, reason)
     return digest.hexdigest()
 

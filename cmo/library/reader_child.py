@@ -37,6 +37,7 @@ from cmo.library.reader import (
     frame,
     open_at_once,
 )
+from cmo.phrases import Phrase
 from cmo.values import FileStatus
 
 if sys.platform != "win32":
@@ -63,7 +64,7 @@ def read_document(path: Path, limits: Limits) -> ReadDocument:
         size = os.fstat(file.fileno()).st_size
         head = file.read(_HEAD_BYTES)
     if size == 0:
-        raise UnreadableDocument(FileStatus.EMPTY, "The file is empty (0 bytes). Copy it again.")
+        raise UnreadableDocument(FileStatus.EMPTY, Phrase("The file is empty (0 bytes). Copy it again."))
     if size > limits.max_bytes:
         raise UnreadableDocument(FileStatus.TOO_LARGE, _over(size / 1e6, limits.max_bytes / 1e6, "MB"))
     if path.suffix.lower() in TEXT_SUFFIXES:
@@ -164,7 +165,7 @@ def _unreadable(status: FileStatus, reason: str) -> object:
 def _send(replies: BinaryIO, message: object) -> None:
     content = frame(message)
     if len(content) > MAX_REPLY_BYTES:
-        reason = "The file holds more than 256 MB of text. Split it into parts."
+        reason = Phrase("The file holds more than 256 MB of text. Split it into parts.")
         content = frame(_unreadable(FileStatus.TOO_LARGE, reason))
     replies.write(content)
     replies.flush()

@@ -30,6 +30,7 @@ from cmo.library.pdf import Block, PageText
 from cmo.library.progress import Meter
 from cmo.library.reader import FoundFile, Limits, ReadDocument, hash_file, scan
 from cmo.logs import fields
+from cmo.phrases import Phrase
 from cmo.storage.manifest import DocumentState, FileRow, Manifest, StoredDocument, StoredPage
 from cmo.values import Document, FileReport, FileStatus, Passage, PassageKind
 
@@ -37,7 +38,7 @@ AUDITED_SHARE = 0.05
 """A clean run that changed a smaller share of the documents ends without an audit of all of them: adding one paper
 must not cost more in a large library than in a small one."""
 
-_UNEXPECTED = "Something unexpected happened with this file; the log says more. The next run tries again."
+_UNEXPECTED = Phrase("Something unexpected happened with this file; the log says more. The next run tries again.")
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
@@ -363,7 +364,7 @@ class Run:
             await asyncio.to_thread(self._manifest.publish, stored.document.doc_id, row)
         self._documents_changed += 1
         self._meter.inserted(prepared.file)
-        note = None if body else "Nothing in it but references and notices."
+        note = None if body else Phrase("Nothing in it but references and notices.")
         self._report(replace(_report_of(row, note=note), status=row.status))
 
     async def _insert(self, stored: StoredDocument, body: Sequence[Passage], file: FoundFile) -> str | None:
@@ -474,7 +475,7 @@ class Run:
         _log.error("document_not_mended", extra=fields(doc_id=doc_id))
         rows = [row for row in await asyncio.to_thread(self._manifest.files) if _doc_id(row.sha256) == doc_id]
         await self._drop(doc_id)
-        reason = "It could not be stored whole. The next run tries again."
+        reason = Phrase("It could not be stored whole. The next run tries again.")
         failed = [replace(row, status=FileStatus.FAILED, reason=reason, pages=0, passages=0) for row in rows]
         await asyncio.to_thread(self._manifest.record, failed)
         for row in failed:

@@ -229,8 +229,8 @@ def chebi_by_name() -> dict[str, str]:
         LibraryError: the package that brings the table is missing or changed.
     """
     with MESH_MAPPINGS.locate().open(encoding="utf-8") as table:
-        rows = [line.rstrip("\n").split("\t") for line in table if "\tCHEBI\t" in line]
-    return {name.casefold(): accession for *_, accession, name in rows}
+        rows = (line.rstrip("\n").split("\t") for line in table if "\tCHEBI\t" in line)
+        return {name.casefold(): accession for *_, accession, name in rows}
 
 
 def is_symbol(name: str) -> bool:

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cmo.interfaces import TokenVectors
+from cmo.models.cosines import cosines
 from cmo.models.wording import Word, content_words, document_frequency, stems
 from cmo.sentences import is_complete, split_sentences
 from cmo.values import EvidenceSentence, ScoredPassage
@@ -307,8 +308,7 @@ def _reading(
     weights: Floats,
     rules: Rules,
 ) -> Reading:
-    tokens = passage.tokens.astype(np.float32)
-    similarity = tokens @ pieces.vectors.T if len(tokens) else np.zeros((0, 0), dtype=np.float32)
+    similarity = cosines(passage.tokens.astype(np.float32), pieces.vectors)
     sentences = tuple(
         SentenceMatch(
             start=start, end=end, matches=_matches(words, pieces, similarity[passage.owners == number], literal, rules)

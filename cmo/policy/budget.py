@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
+from cmo.phrases import Phrase, joined
+
 MICRODOLLARS = 1_000_000
 """Millionths of a dollar in one."""
 
@@ -151,12 +153,27 @@ def left(budgets: Sequence[BudgetScope]) -> int | None:
 def refusal(budget: BudgetScope, amount: int) -> str:
     """Why an amount may not be spent, for the person who asked."""
     assert budget.limit is not None
-    set_aside = f" and {dollars(budget.reserved)} is set aside for questions under way" if budget.reserved else ""
-    return (
-        f"{_NAMES[budget.period.scope]} of {dollars(budget.limit)} does not allow this question, which could cost up "
-        f"to {dollars(amount)}: {dollars(budget.spent)} is spent{set_aside}. "
-        f"It starts anew on {budget.period.resets_at:%Y-%m-%d at %H:%M} UTC."
+    facts = {
+        "budget": _NAMES[budget.period.scope],
+        "limit": dollars(budget.limit),
+        "most": dollars(amount),
+        "spent": dollars(budget.spent),
+    }
+    why = (
+        Phrase(
+            "{budget} of {limit} does not allow this question, which could cost up to {most}: {spent} is spent and "
+            "{reserved} is set aside for questions under way.",
+            reserved=dollars(budget.reserved),
+            **facts,
+        )
+        if budget.reserved
+        else Phrase(
+            "{budget} of {limit} does not allow this question, which could cost up to {most}: {spent} is spent.",
+            **facts,
+        )
     )
+    anew = budget.period.resets_at
+    return joined((why, Phrase("It starts anew on {day} at {time} UTC.", day=f"{anew:%Y-%m-%d}", time=f"{anew:%H:%M}")))
 
 
 def levels_reached(budget: BudgetScope, alert_share: float, *, refused: int = 0) -> tuple[AlertLevel, ...]:
@@ -180,9 +197,9 @@ def dollars(amount: int) -> str:
 
 
 _NAMES = {
-    Scope.DAY: "The daily budget",
-    Scope.MONTH: "The monthly budget",
-    Scope.USER_DAY: "Your daily budget",
+    Scope.DAY: Phrase("The daily budget"),
+    Scope.MONTH: Phrase("The monthly budget"),
+    Scope.USER_DAY: Phrase("Your daily budget"),
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from cmo.phrases import Phrase, joined
 from cmo.policy.routing import spoken
 from cmo.values import Decision
 
@@ -11,14 +12,20 @@ from cmo.values import Decision
 def explanation(decision: Decision) -> list[str]:
     """Why this engine: plain lines, the answer first, then what was checked before it, in order."""
     before, deciding = decision.checks[:-1], decision.checks[-1:]
+    asked = spoken(decision.engine) if decision.engine else Phrase("no engine")
+    others = joined(map(spoken, decision.fallbacks), ", ")
     return [
-        f"Asked: {spoken(decision.engine) if decision.engine else 'no engine'} ({decision.reason}).",
-        *(f"Why: {check.words}" for check in deciding),
-        *(["Only what costs nothing is done."] if decision.free else []),
-        *([f"If that fails: {', '.join(map(spoken, decision.fallbacks))}."] if decision.fallbacks else []),
-        *(["Checked before:"] if before else []),
-        *(f"- {check.words} ({check.name})" for check in before),
-        f"Place in the rollout: {decision.bucket:.2f} of 100. Configuration: {decision.configuration}.",
+        Phrase("Asked: {engine} ({reason}).", engine=asked, reason=decision.reason),
+        *(Phrase("Why: {words}", words=check.words) for check in deciding),
+        *([Phrase("Only what costs nothing is done.")] if decision.free else []),
+        *([Phrase("If that fails: {engines}.", engines=others)] if decision.fallbacks else []),
+        *([Phrase("Checked before:")] if before else []),
+        *(joined(("-", check.words, f"({check.name})")) for check in before),
+        Phrase(
+            "Place in the rollout: {place:.2f} of 100. Configuration: {version}.",
+            place=decision.bucket,
+            version=decision.configuration,
+        ),
     ]
 
 

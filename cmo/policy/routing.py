@@ -16,6 +16,7 @@ from enum import StrEnum
 from functools import partial
 from typing import NamedTuple, TypeAlias
 
+from cmo.phrases import Phrase, joined
 from cmo.policy.assignment import bucket, within
 from cmo.policy.rules import Rule, judge
 from cmo.values import Decision, QuestionKind, RoutingCheck
@@ -137,8 +138,7 @@ def spoken(engine: str) -> str:
 
 def titled(engine: str) -> str:
     """The engine's name at the beginning of a sentence or alone."""
-    name = spoken(engine)
-    return name[:1].upper() + name[1:]
+    return _TITLED.get(engine) or engine[:1].upper() + engine[1:]
 
 
 def _verdicts(facts: RoutingFacts) -> Iterator[Verdict]:
@@ -174,70 +174,83 @@ def _checks(facts: RoutingFacts) -> tuple[Check, ...]:
 
 def _no_engine(facts: RoutingFacts, left: Engines) -> Verdict:
     if not left:
-        return Verdict(Reason.NO_ENGINE, "No engine is ready to answer.", left, Reason.NO_ENGINE)
-    return Verdict(Reason.NO_ENGINE, f"Ready to answer: {_names(left)}.", left)
+        return Verdict(Reason.NO_ENGINE, Phrase("No engine is ready to answer."), left, Reason.NO_ENGINE)
+    return Verdict(Reason.NO_ENGINE, Phrase("Ready to answer: {engines}.", engines=_names(left)), left)
 
 
 def _emergency_stop(facts: RoutingFacts, left: Engines) -> Verdict:
     going = tuple(engine for engine in left if engine.name not in facts.emergency_stopped)
     if len(going) == len(left):
-        return Verdict(Reason.EMERGENCY_STOP, "No emergency stop is in the way.", left)
+        return Verdict(Reason.EMERGENCY_STOP, Phrase("No emergency stop is in the way."), left)
     stopped = _names(engine for engine in left if engine.name in facts.emergency_stopped)
     reason = Reason.EMERGENCY_STOP if len(going) < 2 else ""
-    return Verdict(Reason.EMERGENCY_STOP, f"Emergency stop: {stopped}.", going, reason)
+    return Verdict(Reason.EMERGENCY_STOP, Phrase("Emergency stop: {engines}.", engines=stopped), going, reason)
 
 
 def _only_engine(facts: RoutingFacts, left: Engines) -> Verdict:
     if len(left) > 1:
-        return Verdict(Reason.ONLY_ENGINE, "There is more than one engine to choose from.", left)
-    words = f"Only {spoken(left[0].name)} can be asked; no other engine is ready to answer."
+        return Verdict(Reason.ONLY_ENGINE, Phrase("There is more than one engine to choose from."), left)
+    only = spoken(left[0].name)
+    words = Phrase("Only {engine} can be asked; no other engine is ready to answer.", engine=only)
     return Verdict(Reason.ONLY_ENGINE, words, left, Reason.ONLY_ENGINE)
 
 
 def _integration(facts: RoutingFacts, left: Engines) -> Verdict:
     home = facts.engines[0].name
     if facts.integration_enabled:
-        return Verdict(Reason.INTEGRATION_DISABLED, f"Asking {spoken(home)} is switched on.", left)
+        words = Phrase("Asking {engine} is switched on.", engine=spoken(home))
+        return Verdict(Reason.INTEGRATION_DISABLED, words, left)
     others = tuple(engine for engine in left if engine.name != home)
-    words = f"Asking {spoken(home)} is switched off in the settings."
+    words = Phrase("Asking {engine} is switched off in the settings.", engine=spoken(home))
     return Verdict(Reason.INTEGRATION_DISABLED, words, others, Reason.INTEGRATION_DISABLED)
 
 
 def _forced(facts: RoutingFacts, left: Engines) -> Verdict:
     if facts.forced is None:
-        return Verdict(Reason.FORCED_COHORT, "No engine is set for everybody.", left)
+        return Verdict(Reason.FORCED_COHORT, Phrase("No engine is set for everybody."), left)
     if not (named := _named(facts.forced, left)):
-        return Verdict(Reason.FORCED_COHORT, "The engine set for everybody cannot be asked.", left)
-    words = f"The settings send everybody to {spoken(facts.forced)}.{_but_resting(named)}"
-    return Verdict(Reason.FORCED_COHORT, words, named, Reason.FORCED_COHORT)
+        return Verdict(Reason.FORCED_COHORT, Phrase("The engine set for everybody cannot be asked."), left)
+    words = Phrase("The settings send everybody to {engine}.", engine=spoken(facts.forced))
+    return Verdict(Reason.FORCED_COHORT, _but_resting(words, named), named, Reason.FORCED_COHORT)
 
 
 def _chosen(facts: RoutingFacts, left: Engines) -> Verdict:
     if facts.chosen is None:
-        return Verdict(Reason.USER_CHOICE, "You left the choice of the engine open.", left)
+        return Verdict(Reason.USER_CHOICE, Phrase("You left the choice of the engine open."), left)
     if not (named := _named(facts.chosen, left)):
-        return Verdict(Reason.USER_CHOICE, "The engine you chose cannot be asked.", left)
-    words = f"You chose {spoken(facts.chosen)}.{_but_resting(named)}"
-    return Verdict(Reason.USER_CHOICE, words, named, Reason.USER_CHOICE)
+        return Verdict(Reason.USER_CHOICE, Phrase("The engine you chose cannot be asked."), left)
+    words = Phrase("You chose {engine}.", engine=spoken(facts.chosen))
+    return Verdict(Reason.USER_CHOICE, _but_resting(words, named), named, Reason.USER_CHOICE)
 
 
 def _circuit(facts: RoutingFacts, left: Engines) -> Verdict:
     good = tuple(engine for engine in left if not engine.breaker_open)
-    return _passed_over(Reason.CIRCUIT_OPEN, "resting after failures", left, good)
+    if len(good) == len(left):
+        words = Phrase("No engine is resting after failures.")
+    elif not good:
+        words = Phrase("Every engine is resting after failures, so none is passed over.")
+    else:
+        others = _names(engine for engine in left if engine.breaker_open)
+        words = Phrase("Passed over, because resting after failures: {engines}.", engines=others)
+    return _passed_over(Reason.CIRCUIT_OPEN, words, left, good)
 
 
 def _quality(facts: RoutingFacts, left: Engines) -> Verdict:
     good = tuple(engine for engine in left if not engine.quality_low)
-    return _passed_over(Reason.QUALITY_BELOW_THRESHOLD, "short of the quality wanted in recent answers", left, good)
-
-
-def _passed_over(reason: Reason, state: str, left: Engines, good: Engines) -> Verdict:
-    """Go on with the good engines; with all of them when none is good, because somebody has to answer."""
     if len(good) == len(left):
-        return Verdict(reason, f"No engine is {state}.", left)
-    if not good:
-        return Verdict(reason, f"Every engine is {state}, so none is passed over.", left)
-    words = f"Passed over, because {state}: {_names(engine for engine in left if engine not in good)}."
+        words = Phrase("No engine is short of the quality wanted in recent answers.")
+    elif not good:
+        words = Phrase("Every engine is short of the quality wanted in recent answers, so none is passed over.")
+    else:
+        others = _names(engine for engine in left if engine.quality_low)
+        words = Phrase("Passed over, because short of the quality wanted in recent answers: {engines}.", engines=others)
+    return _passed_over(Reason.QUALITY_BELOW_THRESHOLD, words, left, good)
+
+
+def _passed_over(reason: Reason, words: str, left: Engines, good: Engines) -> Verdict:
+    """Go on with the good engines; with all of them when none is good, because somebody has to answer."""
+    if not good or len(good) == len(left):
+        return Verdict(reason, words, left)
     return Verdict(reason, words, good, reason if len(good) == 1 else "")
 
 
@@ -247,20 +260,18 @@ def _budget(facts: RoutingFacts, left: Engines) -> Verdict:
     Of those left first, then of those passed over before: it is better to ask one of them than nobody.
     """
     if all(engine.affordable for engine in left):
-        return Verdict(Reason.BUDGET_EXHAUSTED, "What this question may cost can still be spent.", left)
-    short = "; ".join(
-        f"{spoken(engine.name)} (up to ${engine.estimate_usd:.4f})" for engine in left if not engine.affordable
-    )
-    words = f"More than may still be spent: {short}."
+        return Verdict(Reason.BUDGET_EXHAUSTED, Phrase("What this question may cost can still be spent."), left)
+    words = Phrase("More than may still be spent: {engines}.", engines=_prices(left))
     others = tuple(engine for engine in _usable(facts) if engine not in left)
     for group in (left, others):
         if payable := [engine for engine in group if engine.affordable]:
             cheapest = min(payable, key=lambda engine: engine.estimate_usd)
             return Verdict(Reason.BUDGET_EXHAUSTED, words, (cheapest,), Reason.BUDGET_EXHAUSTED)
         if free := tuple(engine for engine in group if engine.can_be_free):
-            words = f"{words} Only what costs nothing is done."
+            words = joined((words, Phrase("Only what costs nothing is done.")))
             return Verdict(Reason.BUDGET_EXHAUSTED, words, free[:1], Reason.BUDGET_EXHAUSTED, free=True)
-    return Verdict(Reason.BUDGET_EXHAUSTED, f"{words} No engine can answer for nothing.", (), Reason.BUDGET_EXHAUSTED)
+    words = joined((words, Phrase("No engine can answer for nothing.")))
+    return Verdict(Reason.BUDGET_EXHAUSTED, words, (), Reason.BUDGET_EXHAUSTED)
 
 
 def _rule_checks(facts: RoutingFacts) -> tuple[Check, ...]:
@@ -268,7 +279,7 @@ def _rule_checks(facts: RoutingFacts) -> tuple[Check, ...]:
 
 
 def _no_rules(facts: RoutingFacts, left: Engines) -> Verdict:
-    return Verdict(Reason.RULE, "Rules about the question are switched off.", left)
+    return Verdict(Reason.RULE, Phrase("Rules about the question are switched off."), left)
 
 
 def _rule(rule: Rule, facts: RoutingFacts, left: Engines) -> Verdict:
@@ -277,7 +288,8 @@ def _rule(rule: Rule, facts: RoutingFacts, left: Engines) -> Verdict:
     if not finding.holds:
         return Verdict(name, finding.words, left)
     if not (named := _named(rule.engine, left)):
-        return Verdict(name, f"{finding.words} But the engine for that cannot be asked.", left)
+        words = joined((finding.words, Phrase("But the engine for that cannot be asked.")))
+        return Verdict(name, words, left)
     return Verdict(name, finding.words, named, name, rule.name)
 
 
@@ -285,11 +297,22 @@ def _rollout(facts: RoutingFacts, left: Engines) -> Verdict:
     """The home engine, which comes first, for its share of people; the next one for the others."""
     home = facts.engines[0].name
     share, place = facts.rollout_percentage, bucket(facts.user_id, facts.salt)
-    share_words = f"the {share:g} % of people whose questions go to {spoken(home)} (your place: {place:.2f})"
     if within(place, share):
-        return Verdict(Reason.ROLLOUT, f"You are among {share_words}.", left, Reason.ROLLOUT)
+        words = Phrase(
+            "You are among the {share:g} % of people whose questions go to {engine} (your place: {place:.2f}).",
+            share=share,
+            engine=spoken(home),
+            place=place,
+        )
+        return Verdict(Reason.ROLLOUT, words, left, Reason.ROLLOUT)
+    words = Phrase(
+        "You are not among the {share:g} % of people whose questions go to {engine} (your place: {place:.2f}).",
+        share=share,
+        engine=spoken(home),
+        place=place,
+    )
     others = tuple(engine for engine in left if engine.name != home)
-    return Verdict(Reason.ROLLOUT, f"You are not among {share_words}.", others, Reason.ROLLOUT)
+    return Verdict(Reason.ROLLOUT, words, others, Reason.ROLLOUT)
 
 
 def _usable(facts: RoutingFacts) -> Engines:
@@ -307,12 +330,27 @@ def _named(name: str, left: Engines) -> Engines:
     return tuple(engine for engine in left if engine.name == name)
 
 
-def _but_resting(named: Engines) -> str:
-    return " It is resting after failures, so another engine may have to answer." if named[0].breaker_open else ""
+def _but_resting(words: str, named: Engines) -> str:
+    if not named[0].breaker_open:
+        return words
+    return joined((words, Phrase("It is resting after failures, so another engine may have to answer.")))
 
 
 def _names(engines: Iterable[EngineFacts]) -> str:
-    return ", ".join(spoken(engine.name) for engine in engines)
+    return joined((spoken(engine.name) for engine in engines), ", ")
 
 
-_SPOKEN = {"lightrag": "your papers", "perplexity": "the web"}
+def _prices(engines: Iterable[EngineFacts]) -> str:
+    """The engines that cannot be paid, each with its price."""
+    return joined(
+        (
+            Phrase("{engine} (up to ${usd:.4f})", engine=spoken(engine.name), usd=engine.estimate_usd)
+            for engine in engines
+            if not engine.affordable
+        ),
+        "; ",
+    )
+
+
+_SPOKEN = {"lightrag": Phrase("your papers"), "perplexity": Phrase("the web")}
+_TITLED = {"lightrag": Phrase("Your papers"), "perplexity": Phrase("The web")}

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeAlias
 
+from cmo.phrases import Phrase, joined
 from cmo.values import QuestionKind, QuestionType
 
 LIKELY_FRESH = 0.5
@@ -104,25 +105,29 @@ def judge(rule: Rule, question: QuestionFacts) -> Finding:
         if not finding.holds:
             return finding
         words.append(finding.words)
-    return Finding(holds=True, words=" ".join(words))
+    return Finding(holds=True, words=joined(words))
 
 
 def _characters(rule: Rule, question: QuestionFacts) -> Finding | None:
-    return _length(question.characters, rule.min_characters, rule.max_characters, "characters")
+    return _length(question.characters, rule.min_characters, rule.max_characters, Phrase("characters"))
 
 
 def _words(rule: Rule, question: QuestionFacts) -> Finding | None:
-    return _length(question.words, rule.min_words, rule.max_words, "words")
+    return _length(question.words, rule.min_words, rule.max_words, Phrase("words"))
 
 
 def _length(length: int, least: int | None, most: int | None, unit: str) -> Finding | None:
     if least is None and most is None:
         return None
     if least is not None and length < least:
-        return Finding(holds=False, words=f"The question is short ({length} {unit}; the rule asks for {least}).")
+        words = Phrase(
+            "The question is short ({n} {unit}; the rule asks for {least}).", n=length, unit=unit, least=least
+        )
+        return Finding(holds=False, words=words)
     if most is not None and length > most:
-        return Finding(holds=False, words=f"The question is long ({length} {unit}; the rule allows {most}).")
-    return Finding(holds=True, words=f"The question has the length for it ({length} {unit}).")
+        words = Phrase("The question is long ({n} {unit}; the rule allows {most}).", n=length, unit=unit, most=most)
+        return Finding(holds=False, words=words)
+    return Finding(holds=True, words=Phrase("The question has the length for it ({n} {unit}).", n=length, unit=unit))
 
 
 def _type(rule: Rule, question: QuestionFacts) -> Finding | None:
@@ -135,10 +140,13 @@ def _fresh(rule: Rule, question: QuestionFacts) -> Finding | None:
     if rule.needs_fresh is None:
         return None
     fresh = question.kind.freshness >= rule.fresh_from
-    words = "needs recent information" if fresh else "does not need recent information"
-    return Finding(
-        holds=fresh is rule.needs_fresh, words=f"The question {words} (probability {question.kind.freshness:.2f})."
+    p = question.kind.freshness
+    words = (
+        Phrase("The question needs recent information (probability {p:.2f}).", p=p)
+        if fresh
+        else Phrase("The question does not need recent information (probability {p:.2f}).", p=p)
     )
+    return Finding(holds=fresh is rule.needs_fresh, words=words)
 
 
 def _coverage(rule: Rule, question: QuestionFacts) -> Finding | None:
@@ -146,28 +154,43 @@ def _coverage(rule: Rule, question: QuestionFacts) -> Finding | None:
         return None
     coverage = question.coverage
     if coverage is None:
-        return Finding(holds=False, words="How well the papers cover this question is not known.")
+        return Finding(holds=False, words=Phrase("How well the papers cover this question is not known."))
     if rule.coverage_below is not None and not coverage < rule.coverage_below:
-        return Finding(holds=False, words=f"The papers cover this question well ({coverage:.2f}).")
+        return Finding(holds=False, words=Phrase("The papers cover this question well ({c:.2f}).", c=coverage))
     if rule.coverage_at_least is not None and not coverage >= rule.coverage_at_least:
-        return Finding(holds=False, words=f"The papers hardly cover this question ({coverage:.2f}).")
-    extent = "hardly cover" if rule.coverage_at_least is None else "cover"
-    return Finding(holds=True, words=f"The papers {extent} this question ({coverage:.2f}).")
+        return Finding(holds=False, words=_hardly_covered(coverage))
+    if rule.coverage_at_least is None:
+        return Finding(holds=True, words=_hardly_covered(coverage))
+    return Finding(holds=True, words=Phrase("The papers cover this question ({c:.2f}).", c=coverage))
+
+
+def _hardly_covered(coverage: float) -> Phrase:
+    return Phrase("The papers hardly cover this question ({c:.2f}).", c=coverage)
 
 
 def _cohort(rule: Rule, question: QuestionFacts) -> Finding | None:
-    return _group(question.cohort, rule.cohorts, "group")
+    return _group(
+        question.cohort,
+        rule.cohorts,
+        within=Phrase("Your group is one of the rule's."),
+        outside=Phrase("Your group is not one of the rule's."),
+    )
 
 
 def _region(rule: Rule, question: QuestionFacts) -> Finding | None:
-    return _group(question.region, rule.regions, "region")
+    return _group(
+        question.region,
+        rule.regions,
+        within=Phrase("Your region is one of the rule's."),
+        outside=Phrase("Your region is not one of the rule's."),
+    )
 
 
-def _group(group: str, wanted: tuple[str, ...], kind: str) -> Finding | None:
+def _group(group: str, wanted: tuple[str, ...], *, within: str, outside: str) -> Finding | None:
     if not wanted:
         return None
     holds = group.casefold() in wanted
-    return Finding(holds=holds, words=f"Your {kind} is {'' if holds else 'not '}one of the rule's.")
+    return Finding(holds=holds, words=within if holds else outside)
 
 
 _Condition: TypeAlias = Callable[[Rule, QuestionFacts], Finding | None]
@@ -176,12 +199,12 @@ _CONDITIONS: tuple[_Condition, ...] = (_characters, _words, _type, _fresh, _cove
 """Each tells whether its part of a rule holds, or None when the rule has no such condition."""
 
 _TYPE_WORDS = {
-    QuestionType.DEFINITION: "The question asks what something is.",
-    QuestionType.MECHANISM: "The question asks how something works.",
-    QuestionType.METHOD: "The question asks for a method.",
-    QuestionType.VALUE: "The question asks for a value.",
-    QuestionType.COMPARISON: "The question asks for a comparison.",
-    QuestionType.EVIDENCE: "The question asks for evidence.",
-    QuestionType.NEWS: "The question asks for news.",
-    QuestionType.OTHER: "The question is of no particular type.",
+    QuestionType.DEFINITION: Phrase("The question asks what something is."),
+    QuestionType.MECHANISM: Phrase("The question asks how something works."),
+    QuestionType.METHOD: Phrase("The question asks for a method."),
+    QuestionType.VALUE: Phrase("The question asks for a value."),
+    QuestionType.COMPARISON: Phrase("The question asks for a comparison."),
+    QuestionType.EVIDENCE: Phrase("The question asks for evidence."),
+    QuestionType.NEWS: Phrase("The question asks for news."),
+    QuestionType.OTHER: Phrase("The question is of no particular type."),
 }

@@ -1,7 +1,7 @@
 """An answer's quality: relevance, accuracy and consistency, what they come to, and the sentences behind them.
 
-All that is embedded for one answer is embedded in one go, and the rest runs in a thread: the loop stays free. Custom
-assessors, the second opinion and what is done about a poor answer are not here.
+All that is embedded for one answer is embedded in one go, and the rest runs in a thread: the loop stays free. What
+sources are and where they come from (drafts.py), and what is done about a poor answer, are not here.
 """
 
 from __future__ import annotations
@@ -12,13 +12,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
-from cmo.citations import ANY_MARKER
+from cmo.citations import ANY_MARKER, answer_sentences
 from cmo.interfaces import TokenVectors
 from cmo.quality.consistency import consistency
 from cmo.quality.relevance import relevance
 from cmo.quality.support import Sifted, SourceSentence, judge, sift, source_sentences
-from cmo.sentences import split_sentences
-from cmo.values import Badge, Quality
+from cmo.values import Badge, CustomScore, Quality, SentenceSupport, Verdict
 
 RELEVANCE_SHARE: Final = 0.4
 ACCURACY_SHARE: Final = 0.3
@@ -42,10 +41,12 @@ class TokenEmbedder(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """A sentence of an answer without its markers, and the numbers they named."""
+    """A sentence of an answer without its markers, the numbers they named, and where it stands, markers included."""
 
     text: str
     cited: tuple[int, ...] = ()
+    start: int = 0
+    end: int = 0
 
 
 class Assessor:
@@ -64,24 +65,22 @@ class Assessor:
         Raises:
             ModelUnavailable: the embedding model cannot be loaded.
         """
-        sifted = await asyncio.to_thread(_sift_all, claims(answer), sources)
+        found = claims(answer)
+        sifted = await asyncio.to_thread(_sift_all, found, sources)
         texts = list(dict.fromkeys([question, *(text for each in sifted for text in each.texts)]))
         vectors = dict(zip(texts, await self._embedder.embed_tokens(texts), strict=True))
-        return await asyncio.to_thread(_quality, question, sifted, vectors)
+        return await asyncio.to_thread(_quality, question, found, sifted, vectors)
 
 
 def claims(answer: str) -> list[Claim]:
-    """The sentences of an answer that say something, with the sources their markers name."""
+    """The sentences of an answer that say something, with the sources their markers name. Headings say nothing."""
     found: list[Claim] = []
-    for start, end in split_sentences(answer):
+    for start, end in answer_sentences(answer):
         marked = answer[start:end]
         cited = tuple(int(number) for number in ANY_MARKER.findall(marked))
         text = _MARKS.sub("", _MARKER_WITH_SPACE.sub("", marked)).strip()
-        if not _SAYS_SOMETHING.search(text):
-            if found:  # a marker on its own belongs to the sentence before it
-                found[-1] = replace(found[-1], cited=found[-1].cited + cited)
-        elif not marked.startswith("#"):
-            found.append(Claim(text=text, cited=cited))
+        if _SAYS_SOMETHING.search(text) and not (marked.startswith("#") or text.endswith(":")):
+            found.append(Claim(text=text, cited=cited, start=start, end=end))
     return found[:MOST_SENTENCES]
 
 
@@ -96,13 +95,38 @@ def badge(composite: float) -> Badge:
     return next((each for floor, each in _BADGES if composite >= floor), Badge.LOW)
 
 
-def composed(relevance: float, accuracy: float, consistency: float) -> float:
-    """The composite of the three, 0 to 1."""
-    return RELEVANCE_SHARE * relevance + ACCURACY_SHARE * accuracy + CONSISTENCY_SHARE * consistency
+def composed(relevance: float, accuracy: float, consistency: float, custom: Sequence[CustomScore] = ()) -> float:
+    """The composite of the three, 0 to 1, and of what others found, each by its weight beside the 1 of the three."""
+    own = RELEVANCE_SHARE * relevance + ACCURACY_SHARE * accuracy + CONSISTENCY_SHARE * consistency
+    return (own + sum(each.weight * each.score for each in custom)) / (1 + sum(each.weight for each in custom))
+
+
+def scored(
+    relevance: float,
+    sentences: Sequence[SentenceSupport],
+    *,
+    custom: Sequence[CustomScore] = (),
+    notes: Sequence[str] = (),
+) -> Quality:
+    """The quality that follows from an answer's relevance and its sentences. Unchecked ones count for nothing."""
+    checked = [each for each in sentences if each.verdict is not Verdict.UNCHECKED]
+    accuracy = sum(each.score for each in checked) / len(checked) if checked else 0.0
+    agreement = consistency(checked)
+    composite = composed(relevance, accuracy, agreement, custom)
+    return Quality(
+        relevance=relevance,
+        accuracy=accuracy,
+        consistency=agreement,
+        composite=composite,
+        badge=badge(composite),
+        sentences=tuple(sentences),
+        custom=tuple(custom),
+        notes=tuple(notes),
+    )
 
 
 def _sift_all(found: Sequence[Claim], sources: Sequence[str]) -> list[Sifted]:
-    sentences = [source_sentences(source) for source in sources]
+    sentences = [source_sentences(source, number) for number, source in enumerate(sources, start=1)]
     return [sift(each.text, _of_cited(each, sentences)) for each in found]
 
 
@@ -112,17 +136,11 @@ def _of_cited(claim: Claim, sentences: Sequence[Sequence[SourceSentence]]) -> li
     return [sentence for source in chosen or sentences for sentence in source]
 
 
-def _quality(question: str, sifted: Sequence[Sifted], vectors: Mapping[str, TokenVectors]) -> Quality:
-    sentences = tuple(judge(each, vectors) for each in sifted)
-    fit = relevance(question, vectors[question], [vectors[each.claim] for each in sifted])
-    accuracy = sum(each.score for each in sentences) / len(sentences) if sentences else 0.0
-    agreement = consistency(sentences)
-    composite = composed(fit, accuracy, agreement)
-    return Quality(
-        relevance=fit,
-        accuracy=accuracy,
-        consistency=agreement,
-        composite=composite,
-        badge=badge(composite),
-        sentences=sentences,
-    )
+def _quality(
+    question: str, found: Sequence[Claim], sifted: Sequence[Sifted], vectors: Mapping[str, TokenVectors]
+) -> Quality:
+    sentences = [
+        replace(judge(each, vectors), start=claim.start, end=claim.end, cited=tuple(dict.fromkeys(claim.cited)))
+        for claim, each in zip(found, sifted, strict=True)
+    ]
+    return scored(relevance(question, vectors[question], [vectors[each.claim] for each in sifted]), sentences)

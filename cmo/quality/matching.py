@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from cmo.interfaces import TokenVectors
+from cmo.models.cosines import cosines
 from cmo.models.evidence import Floats
 from cmo.models.wording import Word
 
@@ -22,7 +23,7 @@ def words_met(words: Sequence[Word], tokens: TokenVectors, other: TokenVectors) 
     """
     if not len(other.offsets) or not len(tokens.offsets):
         return np.zeros(len(words), np.float32)
-    nearest = (np.asarray(tokens.vectors) @ np.asarray(other.vectors).T).max(axis=1)
+    nearest = cosines(np.asarray(tokens.vectors), np.asarray(other.vectors)).max(axis=1)
     begins = [start for start, _ in tokens.offsets]
     first = np.searchsorted(begins, [word.start for word in words])
     last = np.searchsorted(begins, [word.end for word in words])

@@ -43,9 +43,10 @@ READ_CHARACTERS: Final = 2000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceSentence:
-    """A sentence of a source, verbatim, with its words."""
+    """A sentence of the source with this number, verbatim, with its words."""
 
     text: str
+    source: int
     stems: frozenset[str]
     pairs: frozenset[tuple[str, str]]
     quantities: tuple[Quantity, ...]
@@ -58,7 +59,7 @@ class Sifted:
     claim: str
     words: tuple[Word, ...]
     nearest: tuple[SourceSentence, ...]
-    verbatim: str | None
+    verbatim: SourceSentence | None
     lexical: Mapping[str, float]
 
     @property
@@ -102,9 +103,9 @@ def shipped_weights() -> SupportWeights:
     )
 
 
-def source_sentences(source: str) -> list[SourceSentence]:
-    """The sentences of a text; lines that only break a sentence are joined."""
-    return [_source_sentence(text) for text in _sentences(source)]
+def source_sentences(source: str, number: int = 1) -> list[SourceSentence]:
+    """The sentences of a text, the source with this number; lines that only break a sentence are joined."""
+    return [_source_sentence(text, number) for text in _sentences(source)]
 
 
 def sift(claim: str, sentences: Sequence[SourceSentence]) -> Sifted:
@@ -124,7 +125,7 @@ def sift(claim: str, sentences: Sequence[SourceSentence]) -> Sifted:
         "names_missing": _names_missing(text, sentences),
     }
     nearest = tuple(sentences[place] for place in ranked)
-    verbatim = next((near.text for near in nearest if _stands_in(text, near.text)), None)
+    verbatim = next((near for near in nearest if stands_in(text, near.text)), None)
     return Sifted(claim=text, words=words, nearest=nearest, verbatim=verbatim, lexical=lexical)
 
 
@@ -147,26 +148,29 @@ def judge(sifted: Sifted, vectors: Mapping[str, TokenVectors]) -> SentenceSuppor
     if not sifted.nearest:
         return SentenceSupport(text=sifted.claim, verdict=Verdict.NOT_FOUND, score=0.0, quote="")
     if sifted.verbatim:
-        return SentenceSupport(text=sifted.claim, verdict=Verdict.SUPPORTED, score=_VERBATIM, quote=sifted.verbatim)
+        return _support(sifted, Verdict.SUPPORTED, _VERBATIM, sifted.verbatim)
     met = met_by_nearest(sifted, vectors)
-    quote = sifted.nearest[int(np.argmax([each.mean() for each in met]))].text
+    nearest = sifted.nearest[int(np.argmax([each.mean() for each in met]))]
     weights, found = shipped_weights(), features(sifted, met)
     score = weights.probability(found)
-    if conflicts(sifted.claim, quote):
-        score *= _CONTRADICTED_SHARE
-        return SentenceSupport(text=sifted.claim, verdict=Verdict.CONTRADICTED, score=score, quote=quote)
+    if conflicts(sifted.claim, nearest.text):
+        return _support(sifted, Verdict.CONTRADICTED, score * _CONTRADICTED_SHARE, nearest)
     if score >= SUPPORTED_FROM:
-        return SentenceSupport(text=sifted.claim, verdict=Verdict.SUPPORTED, score=score, quote=quote)
+        return _support(sifted, Verdict.SUPPORTED, score, nearest)
     if found["meaning"] >= weights.related_from:
-        return SentenceSupport(text=sifted.claim, verdict=Verdict.RELATED, score=score, quote=quote)
+        return _support(sifted, Verdict.RELATED, score, nearest)
     return SentenceSupport(text=sifted.claim, verdict=Verdict.NOT_FOUND, score=score, quote="")
+
+
+def _support(sifted: Sifted, verdict: Verdict, score: float, found: SourceSentence) -> SentenceSupport:
+    return SentenceSupport(text=sifted.claim, verdict=verdict, score=score, quote=found.text, source=found.source)
 
 
 _LEAST_WORDS: Final = 4
 """A shorter claim ("Yes.") stands in any text by chance."""
 
 
-def _stands_in(claim: str, text: str) -> bool:
+def stands_in(claim: str, text: str) -> bool:
     """Whether a text holds the claim word for word, white space and the closing mark aside."""
     words = _even(claim)
     return len(words.split()) >= _LEAST_WORDS and f" {words} " in f" {_even(text)} "
@@ -189,8 +193,10 @@ def _sentences(source: str) -> list[str]:
     return [text[:READ_CHARACTERS] for text in found]
 
 
-def _source_sentence(text: str) -> SourceSentence:
-    return SourceSentence(text=text, stems=stems(text), pairs=_pairs(content_words(text)), quantities=quantities(text))
+def _source_sentence(text: str, number: int) -> SourceSentence:
+    return SourceSentence(
+        text=text, source=number, stems=stems(text), pairs=_pairs(content_words(text)), quantities=quantities(text)
+    )
 
 
 def _shared_rarity(words: Sequence[Word], sentences: Sequence[SourceSentence]) -> list[float]:

@@ -22,6 +22,7 @@ from sqlalchemy.dialects import sqlite
 from cmo.errors import BudgetExhausted, StorageUnavailable
 from cmo.interfaces import Clock
 from cmo.logs import fields
+from cmo.phrases import Phrase
 from cmo.policy.budget import (
     MICRODOLLARS,
     BudgetAlert,
@@ -42,7 +43,7 @@ from cmo.storage.database import Database, as_unavailable
 EXPIRES_SECONDS = 1_200.0
 """Twice the longest time an answer may be given to come about; who still holds a reservation then has died."""
 
-_UNUSABLE = (
+_UNUSABLE = Phrase(
     "The budget in the database cannot be read or written, so nothing that costs money is asked: "
     "check its disk and its permissions."
 )

@@ -22,6 +22,7 @@ from sqlalchemy.exc import TimeoutError as NoConnection
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from cmo.errors import SettingsError, StorageUnavailable
+from cmo.phrases import Phrase
 
 DRIVER = "sqlite+aiosqlite"
 
@@ -138,8 +139,11 @@ def _migrate(url: sa.URL) -> None:
     Path(url.database).parent.mkdir(parents=True, exist_ok=True)
     config = Config(attributes={})
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    unusable = Phrase(
+        "The database {file} cannot be used: check that the file is one, and its permissions.", file=url.database
+    )
     with (
-        as_unavailable(f"The database {url.database} cannot be used: check that the file is one, and its permissions."),
+        as_unavailable(unusable),
         _one_migration,
         _plain_engine(url, sa.NullPool).execution_options(**{_BEGIN: "BEGIN IMMEDIATE"}).begin() as connection,
     ):
@@ -176,6 +180,7 @@ def _prepare(connection: Any, _record: object) -> None:
     cursor.execute("PRAGMA journal_mode = WAL")
     cursor.execute("PRAGMA synchronous = NORMAL")
     cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.execute("PRAGMA secure_delete = ON")  # what a person has deleted is no longer in the file
     cursor.close()
 
 

@@ -1,16 +1,22 @@
-"""The ledger: a row for each question asked and each call to a model, with what it took. Never a text of either."""
+"""The ledger: a row for each question asked and each call to a model, with what it took and how good it was.
+
+Never a text of either: those that are kept for a while stand beside it (conversations.py), written by the same
+transaction.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
 
 from cmo.policy.budget import MICRODOLLARS, microdollars
+from cmo.storage import conversations
 from cmo.storage.columns import UtcTime
 from cmo.storage.database import Database, as_unavailable
 from cmo.values import Answer, Decision, ModelCall, Question, RoutingCheck
@@ -39,8 +45,19 @@ QUESTIONS = sa.Table(
     sa.Column("decision", sa.JSON(none_as_null=True)),
     sa.Column("cached", sa.Boolean, nullable=False),
     sa.Column("written", sa.Boolean, nullable=False),
+    sa.Column("question_id", sa.String),
+    sa.Column("relevance", sa.Float),
+    sa.Column("accuracy", sa.Float),
+    sa.Column("consistency", sa.Float),
+    sa.Column("composite", sa.Float),
+    sa.Column("verdicts", sa.JSON(none_as_null=True)),
+    sa.Column("not_assessed", sa.String, nullable=False),
+    sa.Column("second_opinion", sa.String, nullable=False),
 )
-"""One row for each question. Its tokens and its cost are the sums of its calls'."""
+"""One row for each question. Its tokens and its cost are the sums of its calls'.
+
+`question_id` is what the other records and the screen call it; `id` is the row's number, by which calls know it.
+"""
 
 CALLS = sa.Table(
     "calls",
@@ -70,6 +87,10 @@ class LedgerEntry:
 
     `mode` is how the engine searched, "" for engines with one way. `reason` is why the engine was asked, `decision` the
     whole of it. `cached` answers had been given before; `written` ones are in a model's own words.
+
+    `question_id` is "" for those booked before questions had one. The parts of the quality and `verdicts`, the number
+    of sentences by verdict, are None for an answer that was not assessed; `not_assessed` is why, "" when there was
+    nothing to assess. `second_opinion` is the engine that was asked as well, "" when nobody was.
     """
 
     asked_at: datetime
@@ -90,6 +111,14 @@ class LedgerEntry:
     decision: Decision | None
     cached: bool
     written: bool
+    question_id: str
+    relevance: float | None
+    accuracy: float | None
+    consistency: float | None
+    composite: float | None
+    verdicts: Mapping[str, int] | None
+    not_assessed: str
+    second_opinion: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,8 +136,10 @@ class LedgerTotals:
 class SqlLedger:
     """The ledger in the application's database."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, keep_texts: timedelta | None = None) -> None:
+        """`keep_texts` is how long the texts of questions and answers are kept beside it; None for not at all."""
         self._database = database
+        self._keep_texts = keep_texts
 
     async def record(
         self,
@@ -119,22 +150,26 @@ class SqlLedger:
         seconds: float,
         calls: Sequence[ModelCall] = (),
     ) -> None:
-        """Book one question and the calls made for it. `outcome` is "answered", "refused", "stopped" or "failed".
+        """Book one question and the calls made for it, and keep its texts when it has an answer, in one transaction.
+
+        `outcome` is "answered", "refused", "stopped" or "failed".
 
         Raises:
             StorageUnavailable: it cannot be written.
         """
         row = {
+            "question_id": question.id,
             "asked_at": question.asked_at,
             "user_id": question.user_id,
             "thread_id": question.thread_id,
             "seconds": seconds,
             "outcome": outcome,
             **_of_answer(question, answer),
+            **_of_quality(answer),
             **(_sums(calls) if calls else {}),
         }
         with as_unavailable("The question could not be booked in the database: check its disk and its permissions."):
-            await self._database.book(partial(_insert_question, row, calls))
+            await self._database.book(partial(self._record, row, calls, question, answer))
 
     async def record_calls(self, calls: Sequence[ModelCall], *, user_id: str, at: datetime) -> None:
         """Book calls that no question was the cause of, such as those of indexing.
@@ -150,7 +185,7 @@ class SqlLedger:
         newest_first = sa.select(QUESTIONS).order_by(QUESTIONS.c.id.desc()).limit(limit)
         async with self._database.read() as connection:
             rows = (await connection.execute(newest_first)).mappings().all()
-        return tuple(_entry(row) for row in rows)
+        return tuple(map(entry, rows))
 
     async def totals(self) -> LedgerTotals:
         """Sums over all questions, from one state of the ledger."""
@@ -171,13 +206,23 @@ class SqlLedger:
             seconds=sum(row["seconds"] for row in rows),
         )
 
+    def _record(
+        self,
+        row: Mapping[str, Any],
+        calls: Sequence[ModelCall],
+        question: Question,
+        answer: Answer | None,
+        connection: sa.Connection,
+    ) -> None:
+        number = connection.execute(sa.insert(QUESTIONS).returning(QUESTIONS.c.id), row).scalar_one()
+        _insert_calls(calls, number, question.asked_at, question.user_id, connection)
+        if self._keep_texts is not None and answer is not None:
+            conversations.keep(question, answer, connection)
+            oldest = question.asked_at - self._keep_texts
+            conversations.delete_before(oldest, connection, at_most=conversations.DELETED_WITH_EACH)
+
 
 _SUMMED = (QUESTIONS.c.tokens_in, QUESTIONS.c.tokens_out, QUESTIONS.c.cost_microdollars, QUESTIONS.c.seconds)
-
-
-def _insert_question(row: Mapping[str, Any], calls: Sequence[ModelCall], connection: sa.Connection) -> None:
-    question_id = connection.execute(sa.insert(QUESTIONS).returning(QUESTIONS.c.id), row).scalar_one()
-    _insert_calls(calls, question_id, row["asked_at"], row["user_id"], connection)
 
 
 def _insert_calls(
@@ -222,6 +267,19 @@ def _of_answer(question: Question, answer: Answer | None) -> dict[str, object]:
     }
 
 
+def _of_quality(answer: Answer | None) -> dict[str, object]:
+    quality = answer.quality if answer else None
+    return {
+        "relevance": quality.relevance if quality else None,
+        "accuracy": quality.accuracy if quality else None,
+        "consistency": quality.consistency if quality else None,
+        "composite": quality.composite if quality else None,
+        "verdicts": Counter(sentence.verdict.value for sentence in quality.sentences) if quality else None,
+        "not_assessed": answer.not_assessed if answer else "",
+        "second_opinion": answer.second_opinion if answer else "",
+    }
+
+
 def _sums(calls: Sequence[ModelCall]) -> dict[str, object]:
     """What the calls took together. Each is rounded to microdollars by itself, so that question and calls agree."""
     return {
@@ -231,10 +289,12 @@ def _sums(calls: Sequence[ModelCall]) -> dict[str, object]:
     }
 
 
-def _entry(row: sa.RowMapping) -> LedgerEntry:
-    known = {key: value for key, value in row.items() if key not in ("id", "cost_microdollars", "decision")}
+def entry(row: sa.RowMapping) -> LedgerEntry:
+    """A row of QUESTIONS as it was booked."""
+    known = {column.name: row[column.name] for column in QUESTIONS.c if column.name not in ("id", "cost_microdollars")}
     decision = None if row["decision"] is None else _decision(row["decision"])
-    return LedgerEntry(**known, cost_usd=row["cost_microdollars"] / MICRODOLLARS, decision=decision)
+    changed = {"decision": decision, "question_id": row["question_id"] or ""}
+    return LedgerEntry(**{**known, **changed}, cost_usd=row["cost_microdollars"] / MICRODOLLARS)
 
 
 def _decision(stored: Mapping[str, Any]) -> Decision:

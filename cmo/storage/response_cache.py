@@ -26,7 +26,7 @@ from cmo.logs import fields
 from cmo.storage.response_stores import ResponseStore
 from cmo.values import Draft
 
-FORMAT = b"2"
+FORMAT = b"3"
 """Version of the bytes and of the fields of a Draft, with which they begin. Others are not read."""
 
 KEPT = timedelta(days=7)
@@ -36,7 +36,8 @@ PATIENCE_SECONDS = 0.25
 """The store has this long for one step; a question would otherwise wait for a cache that is meant to save waiting."""
 
 LARGEST_BYTES = 1_000_000
-"""Larger answers are not kept, nor read. One of 600 words with 10 quotes of 40 words takes about 10,000."""
+"""Larger answers are not kept, nor read. One of 600 words that cites 10 pages with their passages takes about
+50,000."""
 
 COMPRESSED_FROM_BYTES = 1_024
 

@@ -10,7 +10,7 @@ import contextlib
 import functools
 import logging
 import secrets
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
@@ -27,10 +27,14 @@ from cmo import web
 from cmo.errors import OracleError, SettingsError
 from cmo.exports import Exchange
 from cmo.logs import configure_logging, fields
+from cmo.phrases import Phrase
 from cmo.pipeline import refuse_too_long
 from cmo.settings import Settings
-from cmo.ui import compat, exporting, library_talk, render, starters
+from cmo.translation.phrases import in_language
+from cmo.ui import compat, evidence, exporting, feedback, library_talk, papers, render, starters
+from cmo.ui.compounds import compounds_props
 from cmo.ui.identity import Guests, kept_secret
+from cmo.ui.language import chat_language, speak
 from cmo.ui.perimeter import Perimeter
 from cmo.ui.services import Application, OpenApplication, Services
 from cmo.values import (
@@ -66,6 +70,8 @@ PAPERS_ALONE = ("lightrag",)
 
 _QUESTIONS = "questions"
 _EXCHANGES = "exchanges"
+_ASKED = "asked"
+"""The id of the question that each of a chat's answers answers, by the answer's message."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -106,11 +112,11 @@ def guarded(handler: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T | Non
             return await handler(*args, **kwargs)
         except OracleError as error:
             log.warning("request_refused", extra=fields(error=type(error).__name__, reason=str(error)))
-            await cl.ErrorMessage(content=str(error)).send()
+            await cl.ErrorMessage(content=in_language(error.words, chat_language())).send()
         except Exception:
             incident = secrets.token_hex(4)
             log.exception("unexpected_error", extra=fields(incident=incident))
-            await cl.ErrorMessage(content=_apology(incident)).send()
+            await cl.ErrorMessage(content=in_language(_apology(incident), chat_language())).send()
         return None
 
     return run
@@ -136,6 +142,7 @@ class Chat:
         cl.action_callback(library_talk.INDEX)(guarded(self.index))
         cl.action_callback(library_talk.CANCEL)(guarded(self.cancel_indexing))
         cl.action_callback(exporting.EXPORT)(guarded(self.export))
+        cl.action_callback(feedback.RATE)(guarded(self.rate))
 
     async def start(self) -> None:
         """Open the application and bring the index up to date, in the background.
@@ -158,12 +165,13 @@ class Chat:
             log.warning("no_starters", extra=fields(reason=str(error)))
             return []
         found = starters.questions(state.documents)
-        return [cl.Starter(label=question, message=question) for question in found]
+        spoken = [in_language(question, (language or "en").partition("-")[0]) for question in found]
+        return [cl.Starter(label=question, message=question) for question in spoken]
 
     async def greet(self) -> None:
         """Begin a chat."""
         application = await self._services.get()
-        await cl.context.emitter.set_commands(_commands(application.engine_names))
+        await cl.context.emitter.set_commands(_commands(application.engine_names, chat_language()))
         await library_talk.greet(application.library, self._papers_dir)
 
     async def answer(self, message: cl.Message) -> None:
@@ -173,7 +181,7 @@ class Chat:
         if message.command == LIBRARY:
             await library_talk.show(application.library, self._papers_dir)
         elif not text:
-            await cl.Message(content="Please type a question.").send()
+            await cl.Message(content=in_language(Phrase("Please type a question."), chat_language())).send()
         else:
             refuse_too_long(text)
             await self._ask(application, text, choice=CHOICES.get(message.command or ""))
@@ -189,6 +197,13 @@ class Chat:
     async def export(self, action: cl.Action) -> exporting.ExportedFile:
         """An answer as a file, from its button."""
         return exporting.exported(cl.user_session.get(_EXCHANGES) or {}, action.payload)
+
+    async def rate(self, action: cl.Action) -> bool:
+        """Keep what a person says of an answer, from its buttons."""
+        asked = cl.user_session.get(_ASKED) or {}
+        said = feedback.feedback(asked, action.payload, user_id=self._user_id(), at=datetime.now(UTC))
+        await (await self._services.get()).feedback.give(said)
+        return True
 
     async def give_up_later(self) -> None:
         """Stop the work of a tab that is closed and does not come back; Chainlit would finish it for nobody."""
@@ -216,8 +231,8 @@ class Chat:
             history=earlier,
             choice=choice,
         )
-        notice = render.unfinished(state)
-        await _show(application.pipeline.ask(question), question=text, notices=[notice] if notice else [])
+        notice = papers.unfinished(state)
+        await _show(application.pipeline.ask(question), question=question, notices=[notice] if notice else [])
 
     def _user_id(self) -> str:
         """The guest of this chat; one for this page only when the browser keeps no cookies."""
@@ -227,23 +242,30 @@ class Chat:
 
 
 class Trail:
-    """The collapsed step above an answer: it tells the stage under way, and holds what came out of each."""
+    """The collapsed step above an answer: it tells the stage under way, and holds what came out of each.
+
+    It is told in the person's language, which the first stage names.
+    """
 
     def __init__(self) -> None:
         run = cl.context.current_step
-        self._root = cl.Step(
-            name="Starting", type="tool", parent_id=run.id if run else None, show_input=False, icon="search"
-        )
+        self._root = cl.Step(name="", type="tool", parent_id=run.id if run else None, show_input=False, icon="search")
         self._root.start = utc_now()
         self._stages: dict[Stage, cl.Step] = {}
+        self._language = "en"
 
-    async def begin(self, stage: Stage) -> None:
+    async def begin(self, event: StageStarted) -> None:
         """Show that a stage has begun."""
+        self._language = event.language
         step = cl.Step(
-            name=render.stage_line(stage), type="tool", parent_id=self._root.id, show_input=False, default_open=True
+            name=render.stage_line(event.stage, event.language),
+            type="tool",
+            parent_id=self._root.id,
+            show_input=False,
+            default_open=True,
         )
         step.start = utc_now()
-        self._stages[stage] = step
+        self._stages[event.stage] = step
         self._root.name = step.name
         await (self._root.update() if len(self._stages) > 1 else self._root.send())
         await step.send()
@@ -251,22 +273,23 @@ class Trail:
     async def end(self, event: StageEnded) -> None:
         """Show what came out of a stage."""
         step = self._stages[event.stage]
-        step.output = "\n\n".join(filter(None, [step.output, render.plain(event.summary)]))
         step.end = utc_now()
-        await step.update()
+        await self._tell(step, event.summary)
 
     async def tell(self, words: str) -> None:
         """Show what happens within the stage under way."""
-        step = next(reversed(self._stages.values()))
-        step.output = "\n\n".join(filter(None, [step.output, render.plain(words)]))
-        await step.update()
+        await self._tell(next(reversed(self._stages.values())), words)
 
     async def close(self, words: str) -> None:
         """Say how the journey ended."""
-        self._root.name = words
+        self._root.name = in_language(words, self._language)
         self._root.end = utc_now()
         if self._stages:
             await self._root.update()
+
+    async def _tell(self, step: cl.Step, words: str) -> None:
+        step.output = "\n\n".join(filter(None, [step.output, render.said(words, self._language)]))
+        await step.update()
 
 
 class Typing:
@@ -326,7 +349,7 @@ async def _stream(message: cl.Message, content: str) -> None:
         await cl.context.emitter.stream_start(message.to_dict())
 
 
-async def _show(events: Any, *, question: str, notices: list[str]) -> None:
+async def _show(events: Any, *, question: Question, notices: list[str]) -> None:
     """Show a journey's events as they come, and its answer."""
     message = cl.Message(content="")
     trail = Trail()
@@ -335,8 +358,9 @@ async def _show(events: Any, *, question: str, notices: list[str]) -> None:
         async with contextlib.aclosing(cast(AsyncGenerator[Event, None], events)):
             async for event in events:
                 match event:
-                    case StageStarted(stage=stage):
-                        await trail.begin(stage)
+                    case StageStarted(language=language):
+                        speak(language)
+                        await trail.begin(event)
                     case StageEnded():
                         await trail.end(event)
                     case Progress(text=text):
@@ -349,33 +373,49 @@ async def _show(events: Any, *, question: str, notices: list[str]) -> None:
                     case Finished(answer=answer):
                         await typing.close()
                         await trail.close(_ending(answer))
-                        await _finish(message, Exchange(question=question, answer=answer), notices)
+                        await _finish(message, question, answer, notices)
     except asyncio.CancelledError:
         typing.discard()
         await _stopped(message, trail)
         raise
     except Exception:
-        await trail.close("Failed")
+        await trail.close(Phrase("Failed"))
         await typing.close()
         if message.content:
             await message.send()
         raise
 
 
-async def _finish(message: cl.Message, exchange: Exchange, notices: list[str]) -> None:
-    answer = exchange.answer
+async def _finish(message: cl.Message, question: Question, answer: Answer, notices: list[str]) -> None:
+    exchange = Exchange(question=question.text, answer=answer)
     kept = exporting.with_newest(cl.user_session.get(_EXCHANGES) or {}, message.id, exchange)
     cl.user_session.set(_EXCHANGES, kept)
+    cl.user_session.set(_ASKED, {**(cl.user_session.get(_ASKED) or {}), message.id: question.id})
     message.content = render.answer(answer, notices)
     message.metadata = {"icon": "circle-help"} if not answer.answered else {}
-    props = {**render.answer_props(answer), "exports": exporting.export_props(kept, message.id)}
-    message.elements = [cl.CustomElement(name="CitedSources", props=props, display="inline")]  # type: ignore[list-item]
     await message.send()
+    for name, props in _elements(answer, kept, message.id):
+        element = cl.CustomElement(name=name, props=dict(props), display="inline")
+        message.elements.append(element)  # type: ignore[arg-type]  # elements are typed by a TypeVar
+        await element.send(for_id=message.id)  # one by one: sent with the message they come in any order
+
+
+def _elements(answer: Answer, kept: exporting.Kept, message_id: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """What stands under an answer: the names of the page's elements, with what each gets."""
+    shown = render.answer_props(answer)
+    quality = evidence.evidence(answer)
+    if quality is not None:
+        yield "AnswerQuality", {**quality, "sources": shown["sources"]}
+    if answer.compounds:
+        yield "NamedCompounds", compounds_props(answer)
+    yield "CitedSources", {**shown, "exports": exporting.export_props(kept, message_id)}
+    yield "AnswerFeedback", feedback.feedback_props(message_id, answer.language)
 
 
 async def _stopped(message: cl.Message, trail: Trail) -> None:
-    await trail.close("Stopped")
-    message.content = "\n\n".join(filter(None, [message.content, render.STOPPED]))
+    await trail.close(render.STOPPED)
+    stopped = f"*{render.said(render.STOPPED, chat_language())}*"
+    message.content = "\n\n".join(filter(None, [message.content, stopped]))
     await message.send()
 
 
@@ -387,17 +427,18 @@ async def _give_up(session: WebsocketSession, socket_id: str) -> None:
         session.current_task.cancel()
 
 
-def _commands(engine_names: Sequence[str]) -> list[CommandDict]:
+def _commands(engine_names: Sequence[str], language: str) -> list[CommandDict]:
     """What the buttons beside the question do: choose an engine, where there are several, and show the library."""
     choices = [
-        _command(name, about, icon, stays=True)
+        _command(name, in_language(about, language), icon, stays=True)
         for name, about, icon in (
-            ("Papers", "Ask your papers alone", "book-open"),
-            ("Web", "Ask the web alone", "globe"),
+            ("Papers", Phrase("Ask your papers alone"), "book-open"),
+            ("Web", Phrase("Ask the web alone"), "globe"),
         )
         if len(engine_names) > 1 and CHOICES[name] in engine_names
     ]
-    return [*choices, _command(LIBRARY, "What is in the library; index new papers", "library", stays=False)]
+    about = in_language(Phrase("What is in the library; index new papers"), language)
+    return [*choices, _command(LIBRARY, about, "library", stays=False)]
 
 
 def _command(name: str, about: str, icon: str, *, stays: bool) -> CommandDict:
@@ -415,11 +456,15 @@ def _secret(settings: Settings) -> bytes:
 
 
 def _ending(answer: Answer) -> str:
-    return f"{'How this was answered' if answer.answered else 'What was searched'} · {answer.seconds:.1f} s"
+    seconds = f"{answer.seconds:.1f}"
+    if answer.answered:
+        return Phrase("How this was answered · {seconds} s", seconds=seconds)
+    return Phrase("What was searched · {seconds} s", seconds=seconds)
 
 
 def _apology(incident: str) -> str:
-    return (
-        f"Something went wrong on our side (incident `{incident}`). Please ask again; if it happens again, "
-        "the log has the details under this number."
+    return Phrase(
+        "Something went wrong on our side (incident `{incident}`). Please ask again; if it happens again, the log has "
+        "the details under this number.",
+        incident=incident,
     )

@@ -19,7 +19,7 @@ from chainlit.message import Message
 from chainlit.session import WebsocketSession
 
 from cmo.logs import fields
-from cmo.ui.render import CAUTION
+from cmo.ui.evidence import CAUTION
 
 log = logging.getLogger(__name__)
 

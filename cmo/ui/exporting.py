@@ -7,6 +7,8 @@ from typing import Any, TypeAlias, TypedDict
 
 from cmo.errors import OracleError
 from cmo.exports import FORMATS, Exchange, ExportFormat
+from cmo.phrases import Phrase
+from cmo.ui.labels import Labels, labelled
 
 EXPORT = "export_answer"
 """The action behind the buttons."""
@@ -14,7 +16,14 @@ EXPORT = "export_answer"
 KEPT_ANSWERS = 50
 """So many of a chat's newest answers can be exported; one takes about 10 kB."""
 
-GONE = "This answer is no longer there to be exported. Please ask the question again."
+GONE = Phrase("This answer is no longer there to be exported. Please ask the question again.")
+
+_LABELS = {
+    "export": Phrase("Export"),
+    "answer": Phrase("This answer as"),
+    "conversation": Phrase("This conversation as"),
+    "failed": Phrase("The server does not answer: nothing was saved."),
+}
 
 Kept: TypeAlias = Mapping[str, Exchange]
 """The questions and answers of a chat by the answer's message, oldest first."""
@@ -34,6 +43,7 @@ class ExportProps(TypedDict):
     answer: str
     formats: list[FormatProps]
     conversation: bool
+    labels: Labels
 
 
 class ExportedFile(TypedDict):
@@ -51,16 +61,17 @@ def with_newest(kept: Kept, message_id: str, exchange: Exchange) -> Kept:
 
 def export_props(kept: Kept, message_id: str) -> ExportProps:
     """The buttons under an answer that is kept; without sources there is nothing for reference managers."""
-    has_sources = bool(kept[message_id].answer.citations)
+    answer = kept[message_id].answer
     return ExportProps(
         action=EXPORT,
         answer=message_id,
         formats=[
             FormatProps(name=name.value, label=form.label)
             for name, form in FORMATS.items()
-            if has_sources or name is ExportFormat.MARKDOWN
+            if answer.citations or name is ExportFormat.MARKDOWN
         ],
         conversation=len(kept) > 1,
+        labels=labelled(_LABELS, answer.language),
     )
 
 

@@ -3,60 +3,48 @@
 Text from papers is shown as it stands there, so every character with a meaning in Markdown is escaped. A model's own
 words keep paragraphs, lists and emphasis, and nothing else: whoever wrote a page of the web may speak through them.
 Markers become plain links to their sources, which work without any script, and identifiers of publications become links
-to doi.org, PubMed, PMC or arXiv, made from the identifier; no other text ever becomes a link or an image. The element
-beside the answer makes those to papers open the side panel.
+to doi.org, PubMed, PMC or arXiv, made from the identifier; no other text ever becomes a link or an image. Behind
+sentences without support stands a link in our own words. The elements under the answer make those to papers and to the
+evidence open the side panel.
+
+What is ours around an answer is said in the language of its question.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from operator import itemgetter
-from pathlib import Path
 from typing import TypedDict
 from urllib.parse import quote
 
 from cmo.citations import ANY_MARKER, MARKER, identifier_of
 from cmo.identifiers import Identifier, mentions
+from cmo.phrases import Phrase
 from cmo.policy.explanation import explanation
-from cmo.policy.routing import titled
-from cmo.values import (
-    Answer,
-    Citation,
-    Document,
-    FileReport,
-    FileStatus,
-    IndexProgress,
-    LibraryState,
-    Stage,
-)
+from cmo.policy.routing import spoken, titled
+from cmo.translation.phrases import in_language
+from cmo.ui import evidence
+from cmo.ui.labels import PASSAGE, Labels, direction, labelled
+from cmo.values import Answer, Citation, Stage
 
-LISTED = 8
-"""Lists of files are cut after this many entries."""
-
-CAUTION = "For research, not for diagnosis or treatment."
-
-STOPPED = "*Stopped.*"
+STOPPED = Phrase("Stopped.")
 
 STAGES = {
-    Stage.UNDERSTAND: "Understanding the question",
-    Stage.DECIDE: "Deciding where to look",
-    Stage.ASK: "Looking for an answer",
-    Stage.CITE: "Checking the citations",
-    Stage.RECORD: "Writing the record",
-}
-
-STATUSES = {
-    FileStatus.NEEDS_OCR: "has no text, only pictures of pages",
-    FileStatus.ENCRYPTED: "is protected by a password",
-    FileStatus.CORRUPT: "is damaged",
-    FileStatus.EMPTY: "is empty",
-    FileStatus.TOO_LARGE: "is too large",
-    FileStatus.FAILED: "could not be read",
+    Stage.UNDERSTAND: Phrase("Understanding the question"),
+    Stage.DECIDE: Phrase("Deciding where to look"),
+    Stage.ASK: Phrase("Looking for an answer"),
+    Stage.CITE: Phrase("Checking the citations"),
+    Stage.ASSESS: Phrase("Checking each sentence against its page"),
+    Stage.SECOND_OPINION: Phrase("Asking for a second opinion"),
+    Stage.TRANSLATE: Phrase("Translating the answer"),
+    Stage.RECORD: Phrase("Writing the record"),
 }
 
 _QUOTE_CHARACTERS = 220
+
+_SENTENCE_END = re.compile(r"[.?!؟।](?=\s|$)|[。？！]")
 
 WORD_JOINER = "\u2060"
 """Nothing to see, and no line breaks here. Chainlit makes addresses, e-mail addresses and ":::" boxes out of text whose
@@ -74,30 +62,57 @@ _ADDRESS = re.compile(r"/papers/|https?://", re.IGNORECASE)
 _STAYS_IN_ADDRESSES = "!#$%&'()*+,-./:;=?@_~"
 _LONE_PERCENT = re.compile(r"%(?![0-9A-Za-z]{2})")
 
+RIGHT_TO_LEFT_MARK = "\u200f"
+"""Nothing to see. Beside a marker it ends the run of an English name, which would draw what follows to its own side."""
+
 NESTED = "    "
 """Deep enough to stand under any item of a list, and not so deep that it is taken for code."""
 
+_PLACEHOLDERS = str.maketrans({"\ue000": "\ufffd", "\ue001": "\ufffd"})
+_PLACEHOLDER = re.compile("\ue000(\\d+)\ue001")
+"""Stands for one of our links while a text is escaped; the text itself can hold none."""
+
+_LABELS = {
+    **PASSAGE,
+    "made": Phrase("How this answer was made"),
+    "why": Phrase("Why this engine?"),
+    "original": Phrase("Show the original"),
+}
+
 
 class CitedSource(TypedDict):
-    """A citation as the page's elements get it, in JSON."""
+    """A citation as the page's elements get it, in JSON.
+
+    `name` is what its marker is called, `where` its page or site, `place` the file with it, and `support` how sure it
+    is that it says what cites it, "" when that is not known.
+    """
 
     number: int
     title: str
-    document: str
+    name: str
+    where: str
+    place: str
     page: int
     quote: str
     url: str
     text: bool
     web: bool
+    support: str
 
 
 class AnswerProps(TypedDict):
-    """What the element under an answer shows and opens, in JSON. `why` are lines on how its engine was chosen."""
+    """What the element under an answer shows and opens, in JSON.
 
-    answered: bool
+    `why` are lines on how its engine was chosen, `original` is the English text of a translated answer.
+    """
+
     sources: list[CitedSource]
     facts: list[str]
     why: list[str]
+    original: str
+    language: str
+    direction: str
+    labels: Labels
 
 
 def plain(text: str) -> str:
@@ -105,15 +120,116 @@ def plain(text: str) -> str:
     return _safe_start(_escaped(_on_one_line(text), _SPECIAL))
 
 
-def written(text: str, citations: Sequence[Citation] = ()) -> str:
-    """A model's own words, their markers linked to these citations: paragraphs, lists and emphasis stay.
+def said(text: str, language: str) -> str:
+    """A text of ours in a language (ISO 639-1), as Markdown that reads as it stands."""
+    return plain(in_language(text, language))
+
+
+def written(text: str) -> str:
+    """A model's own words while they come in: paragraphs, lists and emphasis stay.
 
     Everything that links, embeds, boxes or shouts is escaped. Any beginning of a text is as safe as the whole.
     """
-    links = {citation.number: _marker(citation) for citation in citations}
+    return _written(text, _Links(citations=(), marks=(), marker=ANY_MARKER, special=_ACTIVE, language="en"))
+
+
+def answer(answer: Answer, notices: Sequence[str] = ()) -> str:
+    """The answer with its markers linked, what the person should know about it, and its sources."""
+    blocks = [_body(answer)]
+    blocks += [f"> {said(notice, answer.language)}" for notice in (answer.notice, *notices) if notice]
+    if answer.citations:
+        blocks.append(_sources(answer) if answer.answered else _nearest(answer))
+    return "\n\n".join(blocks)
+
+
+def answer_props(answer: Answer) -> AnswerProps:
+    """The facts under an answer, the sources its markers open, and why its engine was asked."""
+    language = answer.language
+    return AnswerProps(
+        sources=[_cited_source(citation, language) for citation in answer.citations],
+        facts=[in_language(fact, language) for fact in _facts(answer)],
+        why=[in_language(line, language) for line in explanation(answer.decision)] if answer.decision else [],
+        original=answer.original.replace("**", "") if answer.written else answer.original,
+        language=language,
+        direction=direction(language),
+        labels=labelled(_LABELS, language),
+    )
+
+
+def cost(usd: float) -> str:
+    """Dollars, with as many digits as small sums need."""
+    return Phrase("no cost") if usd == 0 else f"${usd:.4f}" if usd < 0.1 else f"${usd:.2f}"
+
+
+def stage_line(stage: Stage, language: str) -> str:
+    """A stage's name for people."""
+    return in_language(STAGES[stage], language)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Links:
+    """What becomes a link in a text: markers of these citations, and placeholders of these marks."""
+
+    citations: Sequence[Citation]
+    marks: Sequence[evidence.Mark]
+    marker: re.Pattern[str]
+    special: re.Pattern[str]
+    language: str
+
+    def found(self, text: str) -> list[tuple[int, int, str]]:
+        """Where each link stands in the text, [start, end), and what it becomes; in order."""
+        side = RIGHT_TO_LEFT_MARK if direction(self.language) == "rtl" else ""
+        links = {each.number: f"{side}{_marker(each, self.language)}{side}" for each in self.citations}
+        found = [(*match.span(), links.get(int(match[1]), "")) for match in self.marker.finditer(text)]
+        found += [(*match.span(), _mark(self.marks[int(match[1])])) for match in _PLACEHOLDER.finditer(text)]
+        found += [
+            (each.start, each.end, _identifier_link(text[each.start : each.end], each.identifier))
+            for each in mentions(text)
+        ]
+        return sorted((each for each in found if each[2]), key=itemgetter(0))
+
+
+def _facts(answer: Answer) -> Iterator[str]:
+    yield titled(answer.engine)
+    yield Phrase("written by {model}", model=answer.model) if answer.written else answer.model
+    yield f"{answer.seconds:.1f} s"
+    yield cost(answer.cost_usd)
+    if answer.second_opinion:
+        yield Phrase("asked as well: {engine}", engine=spoken(answer.second_opinion))
+    if answer.translated_by:
+        yield Phrase("translated by {service}", service=answer.translated_by)
+    if answer.cached_seconds is not None:
+        yield _age(answer.cached_seconds)
+
+
+def _age(seconds: float) -> Phrase:
+    """How long ago an answer was given, in one unit."""
+    if seconds >= 86_400:
+        return Phrase("answered {number} d ago", number=round(seconds / 86_400))
+    if seconds >= 3_600:
+        return Phrase("answered {number} h ago", number=round(seconds / 3_600))
+    if seconds >= 60:
+        return Phrase("answered {number} min ago", number=round(seconds / 60))
+    return Phrase("answered {number} s ago", number=round(seconds))
+
+
+def _body(answer: Answer) -> str:
+    if not answer.answered:
+        return _refusal(answer)
+    links = _Links(
+        citations=answer.citations,
+        marks=evidence.marks(answer),
+        marker=ANY_MARKER if answer.written else MARKER,
+        special=_ACTIVE if answer.written else _SPECIAL,
+        language=answer.language,
+    )
+    return (_written if answer.written else _verbatim)(answer.text, links)
+
+
+def _written(text: str, links: _Links) -> str:
     lines: list[str] = []
     in_list = False
-    for line in map(str.rstrip, _INVISIBLE.sub("", text).splitlines()):
+    for line in map(str.rstrip, _INVISIBLE.sub("", _with_placeholders(text, links.marks)).splitlines()):
         bullet = _BULLET.match(line)
         indent = NESTED if in_list and bullet and len(bullet[1].expandtabs()) > 1 else ""
         start = f"{indent}{bullet[2]} " if bullet else ""
@@ -122,161 +238,21 @@ def written(text: str, citations: Sequence[Citation] = ()) -> str:
     return "\n".join(lines).strip()
 
 
-def answer(answer: Answer, notices: Sequence[str] = ()) -> str:
-    """The answer with its markers linked, what the person should know about it, and its sources."""
-    blocks = [_body(answer)]
-    blocks += [f"> {plain(notice)}" for notice in (answer.notice, *notices) if notice]
-    if answer.citations:
-        blocks.append(_sources(answer) if answer.answered else _nearest(answer.citations))
-    return "\n\n".join(blocks)
-
-
-def answer_props(answer: Answer) -> AnswerProps:
-    """The facts under an answer, the sources its markers open, and why its engine was asked."""
-    return AnswerProps(
-        answered=answer.answered,
-        sources=[_cited_source(citation) for citation in answer.citations],
-        facts=[
-            titled(answer.engine),
-            f"written by {answer.model}" if answer.written else answer.model,
-            f"{answer.seconds:.1f} s",
-            cost(answer.cost_usd),
-            *([f"answered {age(answer.cached_seconds)} ago"] if answer.cached_seconds is not None else []),
-        ],
-        why=explanation(answer.decision) if answer.decision else [],
-    )
-
-
-def cost(usd: float) -> str:
-    """Dollars, with as many digits as small sums need."""
-    return "no cost" if usd == 0 else f"${usd:.4f}" if usd < 0.1 else f"${usd:.2f}"
-
-
-def age(seconds: float) -> str:
-    """How long ago something was, in one unit."""
-    for unit, length in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
-        if seconds >= length:
-            return _count(round(seconds / length), unit)
-    return _count(round(seconds), "second")
-
-
-def seconds_left(seconds: float | None) -> str:
-    """An estimate as people say it; "" when there is none."""
-    if seconds is None:
-        return ""
-    if seconds < 60:
-        return f"about {max(1, round(seconds))} s left"
-    return f"about {round(seconds / 60)} min left"
-
-
-def progress(state: LibraryState) -> str:
-    """How far the indexing under way is, and from when on questions can be asked."""
-    run = state.indexing
-    if run is None:
-        return ready(state)
-    counts = [
-        f"{run.files_done} of {_count(run.files_total, 'file')}",
-        _count(run.pages, "page"),
-        _count(run.passages, "passage"),
-        seconds_left(run.seconds_left),
-    ]
-    can_ask = (
-        f"You can ask now: {_count(len(state.documents), 'paper')} can be searched already."
-        if state.documents
-        else "Questions are answered as soon as the first paper is in."
-    )
-    far = " · ".join(filter(None, counts)) if run.files_total else "Looking through the papers folder …"
-    return "\n\n".join(["**Reading your papers**", far, can_ask])
-
-
-def waiting(state: LibraryState) -> str:
-    """What stands in place of an answer until the first paper is in."""
-    run = state.indexing
-    counts = f" ({run.files_done} of {_count(run.files_total, 'file')} read)" if run and run.files_total else ""
-    return f"Your question is answered as soon as the first paper is in{counts}."
-
-
-def progress_percent(run: IndexProgress) -> int:
-    """The share of files done, 0 to 100."""
-    return round(100 * run.files_done / run.files_total) if run.files_total else 0
-
-
-def ready(state: LibraryState) -> str:
-    """What can be searched, and which files could not be read."""
-    if not state.documents:
-        text = "**No paper could be read.**" if state.problems else "**No paper was found.**"
-    else:
-        pages = sum(document.pages for document in state.documents)
-        text = f"**Ready:** {_count(len(state.documents), 'paper')}, {_count(pages, 'page')} can be searched."
-    return "\n\n".join(filter(None, [failure(state), text, problems(state.problems)]))
-
-
-def failure(state: LibraryState) -> str:
-    """Why the last indexing run ended before its time; "" when it did not."""
-    return f"> **Indexing stopped.** {plain(state.failure)}" if state.failure else ""
-
-
-def empty_library(state: LibraryState, papers_dir: Path) -> str:
-    """What to do when there is nothing to ask."""
-    return "\n\n".join(
-        filter(
-            None,
-            [
-                failure(state),
-                "**Your library is empty.**",
-                "Put papers into this folder (PDF, text or Markdown files; sub-folders are fine):",
-                f"`{papers_dir}`",
-                "Then press **Index papers**. They stay on this machine.",
-                problems(state.problems),
-            ],
-        )
-    )
-
-
-def library(state: LibraryState, papers_dir: Path) -> str:
-    """What the library holds: its documents, its files that could not be read, its folder."""
-    listed = [_document(document) for document in state.documents[:LISTED]]
-    listed += _more(len(state.documents) - LISTED, "paper")
-    blocks = [ready(dataclasses.replace(state, problems=()))]
-    blocks += ["\n".join(listed), problems(state.problems), f"They lie in `{papers_dir}`."]
-    return "\n\n".join(filter(None, blocks))
-
-
-def problems(reports: Sequence[FileReport]) -> str:
-    """The files which could not be read, each with its reason; "" without any."""
-    if not reports:
-        return ""
-    listed = [_problem(report) for report in reports[:LISTED]] + _more(len(reports) - LISTED, "file")
-    return "\n".join([f"{_count(len(reports), 'file')} could not be used:", "", *listed])
-
-
-def unfinished(state: LibraryState) -> str | None:
-    """The note under answers given while papers are still missing from the index."""
-    run = state.indexing
-    if run is None or run.files_done >= run.files_total or len(state.documents) >= run.files_total:
-        return None
-    return (
-        f"The index was unfinished when you asked: {len(state.documents)} of {_count(run.files_total, 'file')} "
-        "could be searched. Ask again for an answer from all papers."
-    )
-
-
-def stage_line(stage: Stage) -> str:
-    """A stage's name for people; of a stage without one, its own."""
-    return STAGES.get(stage, stage.value.capitalize())
-
-
-def _body(answer: Answer) -> str:
-    if not answer.answered:
-        return _refusal(answer)
-    return (written if answer.written else _verbatim)(answer.text, answer.citations)
-
-
-def _verbatim(text: str, citations: Sequence[Citation]) -> str:
+def _verbatim(text: str, links: _Links) -> str:
     """Sentences of papers as they stand there, with a link for each marker that has a citation."""
-    links = {citation.number: _marker(citation) for citation in citations}
-    paragraphs = map(_on_one_line, text.split("\n\n"))
-    return "\n\n".join(_safe_start(_linked(paragraph, links, MARKER, _SPECIAL)) for paragraph in paragraphs)
+    paragraphs = map(_on_one_line, _with_placeholders(text, links.marks).split("\n\n"))
+    return "\n\n".join(_safe_start(_linked(paragraph, links)) for paragraph in paragraphs)
+
+
+def _with_placeholders(text: str, marks: Sequence[evidence.Mark]) -> str:
+    """The text with a placeholder behind each sentence that has a mark."""
+    places = sorted((mark.at, number) for number, mark in enumerate(marks))
+    parts: list[str] = []
+    position = 0
+    for at, number in places:
+        parts += [text[position:at].translate(_PLACEHOLDERS), f" \ue000{number}\ue001"]
+        position = at
+    return "".join([*parts, text[position:].translate(_PLACEHOLDERS)])
 
 
 def _on_one_line(text: str) -> str:
@@ -287,10 +263,10 @@ def _safe_start(line: str) -> str:
     return _LINE_START.sub(_escaped_line_start, line)
 
 
-def _written_body(body: str, links: Mapping[int, str]) -> str:
+def _written_body(body: str, links: _Links) -> str:
     if not any(sign.isalnum() for sign in body):
         return _escaped(body, _PUNCTUATION)  # rules, underlines and the like
-    return _safe_start(_linked(body, links, ANY_MARKER, _ACTIVE))
+    return _safe_start(_linked(body, links))
 
 
 def _escaped(text: str, special: re.Pattern[str]) -> str:
@@ -301,38 +277,41 @@ def _escaped_line_start(match: re.Match[str]) -> str:
     return f"{match[1]}{match[2]}\\" if match[2][0].isdigit() else f"{match[1]}\\{match[2]}"
 
 
-def _linked(text: str, links: Mapping[int, str], marker: re.Pattern[str], special: re.Pattern[str]) -> str:
-    """The text, what is special in it escaped, with links for identifiers and for each marker that has one."""
-    found = [(match.start(), match.end(), links.get(int(match[1]))) for match in marker.finditer(text)]
-    found += [
-        (mention.start, mention.end, _identifier_link(text[mention.start : mention.end], mention.identifier))
-        for mention in mentions(text)
-    ]
+def _linked(text: str, links: _Links) -> str:
+    """The text, what is special in it escaped, with its links; one that begins within another stays text."""
     parts: list[str] = []
     position = 0
-    for start, end, link in sorted(found, key=itemgetter(0)):
-        if link is not None and start >= position:
-            parts += [_escaped(text[position:start], special), link]
+    for start, end, link in links.found(text):
+        if start >= position:
+            parts += [_escaped(text[position:start], links.special), link]
             position = end
-    return "".join([*parts, _escaped(text[position:], special)])
+    return "".join([*parts, _escaped(text[position:], links.special)])
 
 
 def _identifier_link(words: str, identifier: Identifier) -> str:
     return f"[{_escaped(words, _SPECIAL)}](<{identifier.url}>)"
 
 
-def _marker(citation: Citation) -> str:
-    return _link(f"\\[{citation.number}\\]", citation)
+def _marker(citation: Citation, language: str) -> str:
+    return _link(f"\\[{citation.number}\\]", citation, language)
 
 
-def _link(words: str, citation: Citation) -> str:
+def _mark(mark: evidence.Mark) -> str:
+    return f'[{plain(mark.words)}](<{mark.target}> "{_attribute(mark.title)}")'
+
+
+def _link(words: str, citation: Citation, language: str) -> str:
     """The words, leading to the citation's page where it has an address that may be followed."""
     address = _address(citation.url).replace("&", r"\&")
     if not address:
         return words
-    place = f", page {citation.page}" if citation.page else f" ({citation.document})"
-    title = _attribute(f"{citation.title}{place}")
+    title = _attribute(f"{citation.title}, {_where(citation, language)}")
     return f'[{words}](<{address}> "{title}")'
+
+
+def _where(citation: Citation, language: str) -> str:
+    """The page of a paper, the site of a page of the web."""
+    return in_language(Phrase("page {page}", page=citation.page), language) if citation.page else citation.document
 
 
 def _attribute(text: str) -> str:
@@ -347,31 +326,40 @@ def _address(url: str) -> str:
 
 
 def _refusal(answer: Answer) -> str:
-    first, _, rest = answer.text.partition(". ")
-    return f"> **{plain(first).rstrip('.')}.** {plain(rest)}".strip()
+    text = in_language(answer.text, answer.language)
+    end = _SENTENCE_END.search(text)
+    cut = end.end() if end else len(text)
+    return f"> **{plain(text[:cut])}** {plain(text[cut:])}".strip()
 
 
 def _sources(answer: Answer) -> str:
-    return "\n".join(["**Sources**", "", *map(_source, answer.citations)])
+    heading = said(Phrase("Sources"), answer.language)
+    return "\n".join([f"**{heading}**", "", *(_source(each, answer.language) for each in answer.citations)])
 
 
-def _source(citation: Citation) -> str:
+def _source(citation: Citation, language: str) -> str:
     identifier = identifier_of(citation)
     found_at = _identifier_link(identifier.label, identifier) if identifier else ""
-    parts = (_link(plain(citation.title), citation), _place(citation), found_at)
-    return f"{citation.number}. {', '.join(filter(None, parts))}"
+    parts = (_link(plain(citation.title), citation, language), _place(citation, language), found_at)
+    how_sure = f" · {_support(citation, language)}" if citation.confidence is not None else ""
+    return f"{citation.number}. {', '.join(filter(None, parts))}{how_sure}"
 
 
-def _place(citation: Citation) -> str:
+def _place(citation: Citation, language: str) -> str:
     if citation.page:
-        return f"p. {citation.page}"
+        return said(Phrase("p. {page}", page=citation.page), language)
     date = plain(citation.date).replace("-", f"-{WORD_JOINER}")  # not to be broken in two
     return ", ".join(filter(None, (plain(citation.document), date)))
 
 
-def _nearest(citations: Sequence[Citation]) -> str:
-    lines = [f"{_source(citation)}: “{plain(_short(citation.quote))}”" for citation in citations]
-    return "\n".join(["**Nearest passages**", "", *lines])
+def _support(citation: Citation, language: str) -> str:
+    return "" if citation.confidence is None else in_language(evidence.support(citation.confidence), language)
+
+
+def _nearest(answer: Answer) -> str:
+    heading = said(Phrase("Nearest passages"), answer.language)
+    lines = [f"{_source(each, answer.language)}: “{plain(_short(each.quote))}”" for each in answer.citations]
+    return "\n".join([f"**{heading}**", "", *lines])
 
 
 def _short(text: str) -> str:
@@ -379,37 +367,21 @@ def _short(text: str) -> str:
     return line if len(line) <= _QUOTE_CHARACTERS else f"{line[:_QUOTE_CHARACTERS].rsplit(' ', 1)[0]} …"
 
 
-def _cited_source(citation: Citation) -> CitedSource:
+def _cited_source(citation: Citation, language: str) -> CitedSource:
+    where = _where(citation, language)
     return CitedSource(
         number=citation.number,
         title=citation.title,
-        document=citation.document,
+        name=in_language(
+            Phrase("Source {number}: {title}, {where}", number=citation.number, title=citation.title, where=where),
+            language,
+        ),
+        where=where,
+        place=f"[{citation.number}] {citation.document}{f', {where}' if citation.page else ''}",
         page=citation.page,
         quote=citation.quote,
         url=_address(citation.url),
         text=not citation.document.lower().endswith(".pdf"),
         web=citation.page == 0,
+        support=_support(citation, language),
     )
-
-
-def _document(document: Document) -> str:
-    year = f" ({document.year})" if document.year else ""
-    return f"- [{plain(document.title)}](/papers/{document.doc_id}.pdf){year}, {_count(document.pages, 'page')}"
-
-
-def _problem(report: FileReport) -> str:
-    words = STATUSES.get(report.status, report.status.value)
-    reason = f": {plain(report.reason)}" if report.reason else ""
-    return f"- `{_code(report.file)}` {words} ({report.status.value}){reason}"
-
-
-def _more(count: int, noun: str) -> list[str]:
-    return [f"- and {_count(count, noun)} more"] if count > 0 else []
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
-def _code(name: str) -> str:
-    return " ".join(name.replace("`", "'").split())

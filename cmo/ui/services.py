@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Protocol
 
-from cmo.interfaces import LibraryView, Pipeline
+from cmo.interfaces import FeedbackBook, LibraryView, Pipeline
 from cmo.settings import Settings
 
 
@@ -27,6 +27,10 @@ class Application(Protocol):
     @property
     def library(self) -> LibraryView:
         """Tells about the papers."""
+
+    @property
+    def feedback(self) -> FeedbackBook:
+        """Keeps what people say of answers."""
 
     @property
     def engine_names(self) -> tuple[str, ...]:

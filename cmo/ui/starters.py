@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 
+from cmo.phrases import Phrase
 from cmo.values import Document
 
 COUNT = 4
@@ -16,16 +17,16 @@ COUNT = 4
 
 _SAMPLE_QUESTIONS = {
     "What clinical metabolomics is and what it is used for": (
-        "What is clinical metabolomics?",
-        "How do targeted and untargeted studies differ?",
+        Phrase("What is clinical metabolomics?"),
+        Phrase("How do targeted and untargeted studies differ?"),
     ),
     "From sample to data in clinical metabolomics": (
-        "Why does lactate rise when blood stands at room temperature?",
-        "What is an internal standard?",
+        Phrase("Why does lactate rise when blood stands at room temperature?"),
+        Phrase("What is an internal standard?"),
     ),
     "Reading the results of a metabolomics study": (
-        "Why is correction for multiple testing needed?",
-        "What is a biomarker?",
+        Phrase("Why is correction for multiple testing needed?"),
+        Phrase("What is a biomarker?"),
     ),
 }
 """The papers that come with the application, by title."""
@@ -71,10 +72,11 @@ def _asked(title: str) -> str:
         return title.rsplit(": ", 1)[-1] if ": " in title else title
     topic = _METHOD.sub("", _main_part(title))
     if match := _EFFECT.match(topic):
-        return f"What effect does {_words(match['cause'])} have on {_words(match['target'])}?"
+        cause, target = _words(match["cause"]), _words(match["target"])
+        return Phrase("What effect does {cause} have on {target}?", cause=cause, target=target)
     if (match := _METABOLITES_IN.search(topic)) and len(match["topic"].split()) > 1:
-        return f"Which metabolites matter in {_words(match['topic'])}?"
-    return f"What is known about {_words(_LEAD_IN.sub('', topic))}?"
+        return Phrase("Which metabolites matter in {topic}?", topic=_words(match["topic"]))
+    return Phrase("What is known about {topic}?", topic=_words(_LEAD_IN.sub("", topic)))
 
 
 def _main_part(title: str) -> str:

@@ -1,4 +1,4 @@
-// Under an answer: what it was made with, its export, and the clicks on its markers.
+// Under an answer: what it was made with, its export, its original, and the clicks on its markers.
 //
 // The markers are plain links in the answer's text. A click opens the page in the side panel, by Chainlit's own state and
 // without the server, so that it works in a chat that was reloaded or whose server is gone. Where this fails, the link stays a link.
@@ -18,7 +18,7 @@ function save({ name, media_type, text }) {
 }
 
 // The server writes the text when a button is pressed; the browser makes a file of it.
-function Export({ action, answer, formats, conversation }) {
+function Export({ action, answer, formats, conversation, labels }) {
   const [busy, setBusy] = useState(false)
   const [lost, setLost] = useState(false)
 
@@ -47,16 +47,16 @@ function Export({ action, answer, formats, conversation }) {
       className="cmo-export text-xs text-muted-foreground"
       onToggle={({ target }) => target.open && target.scrollIntoView({ block: 'nearest' })}
     >
-      <summary>Export</summary>
-      {row('This answer as', false)}
-      {conversation && row('This conversation as', true)}
-      <p role="status">{lost && 'The server does not answer: nothing was saved.'}</p>
+      <summary>{labels.export}</summary>
+      {row(labels.answer, false)}
+      {conversation && row(labels.conversation, true)}
+      <p role="status">{lost && labels.failed}</p>
     </details>
   )
 }
 
 export default function CitedSources() {
-  const { sources, facts, why, exports } = props
+  const { sources, facts, why, original, language, direction, labels, exports } = props
   const root = useRef(null)
   const setElements = useSetRecoilState(elementState)
   const setSideView = useSetRecoilState(sideViewState)
@@ -64,37 +64,28 @@ export default function CitedSources() {
   const links = (source) => [...(root.current?.closest('.message-content')?.querySelectorAll('a[href^="/papers/"]') ?? [])]
     .filter((link) => link.getAttribute('href') === source.url)
 
-  // Chainlit opens what is in its list of side elements, and closes the panel when the list is empty: both are set.
   const open = (source, link) => {
-    const [file] = source.url.split('#')
-    const id = crypto.randomUUID ? crypto.randomUUID() : String(Math.random())
-    const passage = {
-      id: `passage-${id}`, name: 'CitedPassage', type: 'custom', display: 'side', forId: '', props: { ...source, file }
-    }
-    const page = {
-      id: `page-${id}`, name: source.title, type: 'pdf', display: 'side', forId: '', url: file, page: source.page
-    }
-    const shown = source.text ? [passage] : [passage, page]
     // The links are drawn anew now and then, so the way back is remembered by place, not by node.
     const place = links(source).indexOf(link)
-    window.cmoReturnFocus = () => links(source)[place]?.focus()
-    setElements((all) => [...all.filter((element) => element.display !== 'side'), ...shown])
-    // After Chainlit's own reaction to the list, which takes the last element's name for a title.
-    setTimeout(() => setSideView({ title: source.title, elements: shown }), 0)
+    window.cmoPanel.returnTo(() => links(source)[place])
+    window.cmoPanel.show({ setElements, setSideView }, source.title, window.cmoPanel.page(source, labels))
   }
 
   useEffect(() => {
     const message = root.current?.closest('.message-content')
     if (!message) return
+    if (original) {
+      message.lang = language
+      message.dir = direction
+    }
     const paint = () => {
       for (const link of message.querySelectorAll('a[href]')) {
         if (/^https?:/.test(link.getAttribute('href'))) link.rel = 'noopener noreferrer'
         const source = sources.find((one) => one.url === link.getAttribute('href'))
         if (!source) continue
         const isMarker = MARKER.test(link.textContent)
-        const place = source.web ? source.document : `page ${source.page}`
         link.classList.toggle('cmo-marker', isMarker)
-        link.setAttribute('aria-label', `${isMarker ? `Source ${source.number}: ` : ''}${source.title}, ${place}`)
+        link.setAttribute('aria-label', isMarker ? source.name : `${source.title}, ${source.where}`)
       }
     }
     const click = (event) => {
@@ -116,12 +107,18 @@ export default function CitedSources() {
   }, [sources])
 
   return (
-    <>
+    <div lang={language} dir={direction}>
+      {original && (
+        <details className="cmo-original text-xs text-muted-foreground">
+          <summary>{labels.original}</summary>
+          <p lang="en" dir="ltr">{original}</p>
+        </details>
+      )}
       <div ref={root} className="cmo-facts text-xs text-muted-foreground mt-1">
-        <p aria-label="How this answer was made">{facts.join(' · ')}</p>
+        <p aria-label={labels.made}>{facts.join(' · ')}</p>
         {why.length > 0 && (
           <details className="cmo-why mt-1" onToggle={({ target }) => target.open && target.scrollIntoView({ block: 'nearest' })}>
-            <summary>Why this engine?</summary>
+            <summary>{labels.why}</summary>
             <ul>
               {why.map((line, index) => (
                 <li key={index} className={line.startsWith('- ') ? 'cmo-checked' : undefined}>{line.replace(/^- /, '')}</li>
@@ -131,6 +128,6 @@ export default function CitedSources() {
         )}
       </div>
       <Export {...exports} />
-    </>
+    </div>
   )
 }

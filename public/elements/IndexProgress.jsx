@@ -2,19 +2,19 @@
 import { Button } from '@/components/ui/button'
 
 export default function IndexProgress() {
-  const { percent, cancel } = props
+  const { percent, cancel, labels } = props
   return (
     <div className="flex flex-col gap-3 items-start w-full">
       <div
-        role="progressbar" aria-label="Papers read" aria-valuenow={percent} aria-valuemin={0} aria-valuemax={100}
+        role="progressbar" aria-label={labels.read} aria-valuenow={percent} aria-valuemin={0} aria-valuemax={100}
         className="w-full h-2 rounded-full bg-muted overflow-hidden"
       >
         <div className="h-full bg-primary transition-all" style={{ width: `${percent}%` }} />
       </div>
       <Button
-        size="sm" variant="outline" title="What is finished stays" onClick={() => callAction({ name: cancel, payload: {} })}
+        size="sm" variant="outline" title={labels.stays} onClick={() => callAction({ name: cancel, payload: {} })}
       >
-        Stop indexing
+        {labels.stop}
       </Button>
     </div>
   )

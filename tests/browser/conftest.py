@@ -147,9 +147,9 @@ def write_papers(folder: Path) -> None:
         2 * ["Results of the cohort."],
         {1: "Branched-chain amino acids rise years before diabetes is diagnosed (p < 0.001)."},
     )
-    folder.joinpath("notes.txt").write_text(
-        "Notes.\n\nLeucine, isoleucine and valine are the branched-chain amino acids.\n" * 20, encoding="utf-8"
-    )
+    notes = 30 * ["This line stands here often, and says little.\n"]
+    notes.insert(15, "Leucine, isoleucine and valine are the branched-chain amino acids.\n")
+    folder.joinpath("notes.txt").write_text("".join(notes), encoding="utf-8")
 
 
 def copy_samples(folder: Path) -> None:

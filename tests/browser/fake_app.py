@@ -1,5 +1,7 @@
 """The chat over an application that plays a script, for the browser.
 
+Words in a question pick what its answer is like: "evidence", "unassessed", "translated", "weather" and
+others.
 `CMO_FAKE` picks the library: ready, empty or indexing. An indexing one takes a step with each file step-1, step-2, ...
 that appears beside the papers folder; the last step ends the run.
 """
@@ -16,24 +18,33 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cmo.citations import page_url
-from cmo.errors import EngineUnavailable
+from cmo.errors import EngineUnavailable, OracleError
+from cmo.phrases import Phrase
 from cmo.settings import Settings, load_settings
 from cmo.ui.chat import serve
 from cmo.values import (
     Answer,
+    Badge,
     Citation,
+    CompoundAccession,
+    CustomScore,
     Document,
     Event,
+    Feedback,
     FileReport,
     FileStatus,
     Finished,
     IndexProgress,
     LibraryState,
+    NamedCompound,
+    Quality,
     Question,
+    SentenceSupport,
     Stage,
     StageEnded,
     StageStarted,
     TextPiece,
+    Verdict,
 )
 
 TITLES = {
@@ -141,6 +152,12 @@ class Pipeline:
                 yield TextPiece(text=f"word{number} ")
                 await asyncio.sleep(0.05)
         answer = self._refusal(question) if "weather" in question.text else self._answer(question)
+        if "evidence" in question.text:
+            answer = with_evidence(answer)
+        elif "translated" in question.text:
+            answer = translated(answer)
+        elif "unassessed" in question.text:
+            answer = replace(answer, not_assessed="It took too long.")
         for sentence in answer.text.split(". "):
             yield TextPiece(text=sentence if sentence.endswith(".") else f"{sentence}. ")
             await asyncio.sleep(0.1)
@@ -176,11 +193,120 @@ class Pipeline:
         )
 
 
+JUDGED = (
+    ("Clinical metabolomics is the study of small molecules in samples from patients.", 1, Verdict.SUPPORTED, 0.98),
+    ("It began with *mass spectrometry*.", 1, Verdict.RELATED, 0.31),
+    ("Branched-chain amino acids fall years before diabetes is diagnosed.", 2, Verdict.CONTRADICTED, 0.12),
+    ("Valine cures it.", 2, Verdict.NOT_FOUND, 0.03),
+    ("Others agree.", 3, Verdict.UNCHECKED, 0.0),
+    ("It goes on.", 1, Verdict.RELATED, 0.25),
+    ("So do lines.", 3, Verdict.RELATED, 0.2),
+)
+QUOTES = (
+    "Clinical metabolomics is the study of small molecules in samples from patients.",
+    "Introductory text that is not cited.",
+    "Branched-chain amino acids rise years before diabetes is diagnosed (p < 0.001).",
+    "",
+    "",
+    "Clinical metabolomics is the study of small molecules … in samples from nobody.",
+    "This line stands here often, and says little.",
+)
+"""What the sentences of JUDGED are held against: words of a page, words it has often, words of which it has a part."""
+COMPOUNDS = ("leucine", "isoleucine", "valine", *(f"compound-{number}" for number in range(11)))
+
+
+def with_evidence(answer: Answer) -> Answer:
+    """An answer with a sentence of each verdict."""
+    text = ""
+    sentences: list[SentenceSupport] = []
+    for (words, number, verdict, score), quote in zip(JUDGED, QUOTES, strict=True):
+        start = len(text)
+        text += f"{words} [{number}]"
+        sentences.append(
+            SentenceSupport(
+                text=words.replace("*", ""),
+                verdict=verdict,
+                score=score,
+                quote=quote,
+                source=number if quote else 0,
+                start=start,
+                end=len(text),
+                cited=(number,),
+                judged=verdict is Verdict.CONTRADICTED,
+            )
+        )
+        text += "\n\n- " if verdict is Verdict.SUPPORTED else "\n- "
+    quality = Quality(
+        relevance=0.91,
+        accuracy=0.36,
+        consistency=0.75,
+        composite=0.7,
+        badge=Badge.ACCEPTABLE,
+        sentences=tuple(sentences),
+        custom=(CustomScore(name="House style", score=0.5, weight=0.25),),
+        notes=(Phrase("Sources that cannot be read here: {count}.", count=1),),
+    )
+    citations = tuple(
+        replace(each, confidence=confidence)
+        for each, confidence in zip(answer.citations, (0.96, 0.08, None), strict=True)
+    )
+    return replace(
+        answer,
+        text=text.rstrip("\n- "),
+        written=True,
+        model="gpt-test",
+        citations=citations,
+        quality=quality,
+        compounds=tuple(map(_compound, COMPOUNDS)),
+    )
+
+
+def translated(answer: Answer) -> Answer:
+    """The same answer in Arabic, one sentence of which stayed in English."""
+    english = "Leucine rises. [2] Valine falls. [2]"
+    text = "يرتفع Leucine. [2] Valine falls. [2]"
+    spans = ((0, 18), (19, len(text)))
+    sentences = tuple(
+        SentenceSupport(text=words, verdict=verdict, score=0.5, quote="", start=start, end=end, cited=(2,))
+        for words, verdict, (start, end) in zip(
+            ("Leucine rises.", "Valine falls."), (Verdict.SUPPORTED, Verdict.NOT_FOUND), spans, strict=True
+        )
+    )
+    quality = Quality(
+        relevance=0.9, accuracy=0.9, consistency=1.0, composite=0.93, badge=Badge.EXCELLENT, sentences=sentences
+    )
+    return replace(
+        answer, text=text, original=english, translated_by="Google", language="ar", written=True, quality=quality
+    )
+
+
+def _compound(name: str) -> NamedCompound:
+    accessions = (
+        CompoundAccession(database="chebi", accession="CHEBI:25017", url="https://www.ebi.ac.uk/chebi/CHEBI:25017"),
+        CompoundAccession(database="hmdb", accession="HMDB0000687", url="https://hmdb.ca/metabolites/HMDB0000687"),
+    )
+    return NamedCompound(name=name, written=(name[:3].upper(),), accessions=accessions if name == "leucine" else ())
+
+
+class FeedbackBook:
+    """Writes what it is given into a file; says no when there is one beside it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    async def give(self, feedback: Feedback) -> None:
+        if (self._folder / "full").exists():
+            raise OracleError(Phrase("The database is full."))
+        with (self._folder / "feedback").open("a", encoding="utf-8") as file:
+            file.write(f"{feedback.thumb} {feedback.comment}\n")
+
+
 # Chainlit loads this file without registering it as a module, which dataclasses cannot stand.
 class Application(NamedTuple):
     pipeline: Pipeline
     library: Library
     settings: Settings
+    feedback: FeedbackBook
     engine_names: tuple[str, ...] = ("lightrag",)
 
     async def get_ready(self) -> None:
@@ -190,7 +316,12 @@ class Application(NamedTuple):
 @asynccontextmanager
 async def application(settings: Settings) -> AsyncIterator[Application]:
     library = Library(settings.papers_dir, os.environ["CMO_FAKE"])
-    yield Application(pipeline=Pipeline(library), library=library, settings=settings)
+    yield Application(
+        pipeline=Pipeline(library),
+        library=library,
+        settings=settings,
+        feedback=FeedbackBook(settings.papers_dir.parent),
+    )
 
 
 def _doc_id(file: Path) -> str:

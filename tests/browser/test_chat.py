@@ -280,7 +280,7 @@ def test_text_has_enough_contrast(server: Server, visit: Open, scheme: str) -> N
 def test_the_library_button_lists_papers_and_problems(server: Server, visit: Open) -> None:
     chat = visit(server)
     chat.page.get_by_role("button", name="Library").click()
-    expect(chat.page.get_by_text("3 papers, 12 pages can be searched")).to_be_visible()
+    expect(chat.page.get_by_text("Papers: 3, pages: 12.")).to_be_visible()
     expect(chat.page.get_by_text("has no text, only pictures of pages (needs_ocr)")).to_be_visible()
     expect(chat.page.get_by_role("button", name="Index papers")).to_be_visible()
 
@@ -297,16 +297,16 @@ def test_indexing_is_shown_and_questions_are_answered_meanwhile(serve: Callable[
     server = serve(CMO_FAKE="indexing")
     chat = visit(server)
     expect(chat.page.get_by_role("progressbar")).to_be_visible()
-    expect(chat.page.get_by_text("0 of 3 files")).to_be_visible()
+    expect(chat.page.get_by_text("files: 0 of 3")).to_be_visible()
     chat.ask("What is it?")
-    expect(chat.page.get_by_text("answered as soon as the first paper is in (0 of 3 files")).to_be_visible()
+    expect(chat.page.get_by_text("answered as soon as the first paper is in. Files read: 0 of 3.")).to_be_visible()
     server.papers.with_name("step-1").touch()
-    expect(chat.page.get_by_text("1 of 3 files · 4 pages · 31 passages · about 14 s left")).to_be_visible()
+    expect(chat.page.get_by_text("files: 1 of 3 · pages: 4 · passages: 31 · about 14 s left")).to_be_visible()
     chat.wait_for_answers()
     expect(chat.page.get_by_text("The index was unfinished")).to_be_visible()
     for step in (2, 3, 4):
         server.papers.with_name(f"step-{step}").touch()
-    expect(chat.page.get_by_text("Ready: 3 papers")).to_be_visible()
+    expect(chat.page.get_by_text("Ready to be searched. Papers: 3")).to_be_visible()
     chat.page.get_by_role("button", name="What is clinical metabolomics?").click()
     chat.wait_for_answers(2)
 

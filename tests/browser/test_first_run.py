@@ -28,7 +28,7 @@ def test_the_sample_papers_answer_what_clinical_metabolomics_is(
         shutil.copy(sample, server.papers)
 
     chat.page.get_by_role("button", name="Index papers").click()
-    expect(chat.page.get_by_text(f"Ready: {len(samples)} papers")).to_be_visible(timeout=PATIENCE_MS)
+    expect(chat.page.get_by_text(f"Ready to be searched. Papers: {len(samples)}")).to_be_visible(timeout=PATIENCE_MS)
     chat.page.get_by_role("button", name="What is clinical metabolomics?").click()
     chat.page.locator(".cmo-facts").wait_for(timeout=PATIENCE_MS)
 

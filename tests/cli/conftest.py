@@ -3,6 +3,15 @@ from collections.abc import Iterator
 
 import pytest
 
+from cmo.cli import output
+
+
+@pytest.fixture(autouse=True)
+def wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables are as wide wherever the tests run."""
+    for console in (output.out, output.err):
+        monkeypatch.setattr(console, "width", 200)
+
 
 @pytest.fixture(autouse=True)
 def logging_as_it_was() -> Iterator[None]:

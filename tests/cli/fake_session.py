@@ -47,6 +47,7 @@ class FakeApplication:
     engines: tuple[Any, ...] = ()
     breakers: Any = None
     budget: Any = None
+    feedback: Any = None
 
 
 @dataclass

@@ -11,8 +11,8 @@ from cmo import __version__
 from cmo.cli.app import COMMANDS, app
 
 USAGE = 2
-WITHOUT_PAPERS = {"metabolite", "entities", "detect", "assess"}
-"""Commands about names, or about texts on stdin."""
+WITHOUT_PAPERS = {"metabolite", "entities", "detect", "assess", "flags"}
+"""Commands about names, about texts on stdin, or about no papers at all."""
 
 
 def run(*arguments: str) -> tuple[int, str]:

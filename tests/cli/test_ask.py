@@ -10,7 +10,17 @@ from typer.testing import CliRunner, Result
 
 from cmo.cli.app import app
 from cmo.errors import EngineUnavailable
-from cmo.values import Answer, Citation
+from cmo.values import (
+    Answer,
+    Badge,
+    Citation,
+    CompoundAccession,
+    CustomScore,
+    NamedCompound,
+    Quality,
+    SentenceSupport,
+    Verdict,
+)
 from tests.cli.fake_session import FakeApplication, open_for
 
 PAPER = Citation(
@@ -49,6 +59,39 @@ ANSWER = Answer(
     tokens_in=1_200,
     tokens_out=80,
     dropped_markers=1,
+)
+
+SENTENCES = (
+    SentenceSupport(
+        text="Glucose rises [1].",
+        verdict=Verdict.SUPPORTED,
+        score=0.93456,
+        quote="Glucose rose.",
+        source=1,
+        start=0,
+        end=18,
+        cited=(1,),
+        judged=True,
+    ),
+    SentenceSupport(
+        text="It is a sugar [2].", verdict=Verdict.UNCHECKED, score=0.0, quote="", start=19, end=37, cited=(2,)
+    ),
+)
+QUALITY = Quality(
+    relevance=0.91234,
+    accuracy=0.5,
+    consistency=0.75,
+    composite=0.73494,
+    badge=Badge.ACCEPTABLE,
+    sentences=SENTENCES,
+    custom=(CustomScore(name="house", score=0.5, weight=0.0),),
+    notes=("One source has no text.",),
+)
+ASSESSED = replace(ANSWER, quality=QUALITY)
+GLUCOSE = NamedCompound(
+    name="glucose",
+    written=("Glucose",),
+    accessions=(CompoundAccession(database="kegg", accession="C00031", url="https://example.org/C00031"),),
 )
 
 
@@ -125,6 +168,7 @@ def test_programs_get_the_whole_answer(application: FakeApplication) -> None:
     document = printed("What is glucose?")
 
     assert document | {"citations": []} == {
+        "question_id": application.pipeline.asked[0].id,
         "answer": ANSWER.text,
         "answered": True,
         "language": "en",
@@ -140,7 +184,57 @@ def test_programs_get_the_whole_answer(application: FakeApplication) -> None:
         "tokens_out": 80,
         "cached_seconds": None,
         "dropped_markers": 1,
+        "quality": None,
+        "not_assessed": "",
+        "second_opinion": "",
+        "sentences": [],
+        "compounds": [],
+        "original": "",
+        "translated_by": "",
+        "kept_english": 0,
     }
+
+
+def test_programs_get_scores_verdicts_compounds_and_the_english_original(application: FakeApplication) -> None:
+    application.pipeline.answer = replace(
+        ASSESSED,
+        citations=(replace(PAPER, confidence=0.87654), WEB),
+        compounds=(GLUCOSE,),
+        original="Glucose rises [1].",
+        translated_by="Google",
+        second_opinion="perplexity",
+    )
+    document = printed("What is glucose?")
+
+    assert document["quality"] == {
+        "relevance": 0.9123,
+        "accuracy": 0.5,
+        "consistency": 0.75,
+        "composite": 0.7349,
+        "badge": "acceptable",
+        "custom": [{"name": "house", "score": 0.5, "weight": 0.0}],
+        "notes": ["One source has no text."],
+    }
+    assert document["sentences"][0] == {
+        "text": "Glucose rises [1].",
+        "verdict": "supported",
+        "score": 0.9346,
+        "quote": "Glucose rose.",
+        "source": 1,
+        "start": 0,
+        "end": 18,
+        "cited": [1],
+        "judged": True,
+    }
+    assert document["compounds"] == [
+        {
+            "name": "glucose",
+            "written": ["Glucose"],
+            "accessions": [{"database": "kegg", "accession": "C00031", "url": "https://example.org/C00031"}],
+        }
+    ]
+    assert (document["original"], document["translated_by"]) == ("Glucose rises [1].", "Google")
+    assert (document["second_opinion"], document["citations"][0]["confidence"]) == ("perplexity", 0.8765)
 
 
 def test_a_page_of_the_web_has_no_page_number_for_programs(application: FakeApplication) -> None:
@@ -159,6 +253,7 @@ def test_a_page_of_the_web_has_no_page_number_for_programs(application: FakeAppl
         "authors": [],
         "year": None,
         "doi": None,
+        "confidence": None,
     }
 
 
@@ -180,6 +275,46 @@ def test_people_see_answer_sources_notice_and_what_it_cost(application: FakeAppl
         "The graph could not be searched.",
         "lightrag (rollout) · writer-1 · 1.2 s · $0.0123 · for research, not for diagnosis",
     ]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "words"),
+    [
+        (Verdict.SUPPORTED, ""),
+        (Verdict.RELATED, " (! related, not confirmed)"),
+        (Verdict.NOT_FOUND, " (! not found in its sources)"),
+        (Verdict.CONTRADICTED, " (! contradicted by its sources)"),
+        (Verdict.UNCHECKED, ""),
+    ],
+)
+def test_a_sentence_its_sources_do_not_bear_out_is_marked(
+    application: FakeApplication, verdict: Verdict, words: str
+) -> None:
+    first, second = SENTENCES
+    sentences = (replace(first, verdict=verdict), replace(second, verdict=verdict))
+    application.pipeline.answer = replace(ANSWER, quality=replace(QUALITY, sentences=sentences))
+
+    assert run("What?").stdout.splitlines()[0] == f"Glucose rises [1].{words} It is a sugar [2].{words}"
+
+
+def test_people_see_how_good_the_answer_is(application: FakeApplication) -> None:
+    application.pipeline.answer = ASSESSED
+    assert "Quality: acceptable (0.73) · sentences supported: 1 of 2 · could not be checked: 1\n" in run("What?").stdout
+
+    application.pipeline.answer = replace(ASSESSED, second_opinion="perplexity")
+    assert " · second opinion: perplexity\n" in run("What?").stdout
+
+
+def test_people_see_why_an_answer_was_not_assessed(application: FakeApplication) -> None:
+    application.pipeline.answer = replace(ANSWER, not_assessed="It took too long.")
+
+    assert "Quality: not assessed. It took too long." in run("What?").stdout
+
+
+def test_people_see_who_translated_the_answer(application: FakeApplication) -> None:
+    application.pipeline.answer = replace(ANSWER, original="Glucose rises [1].", translated_by="Google")
+
+    assert "Translated by Google; --json has the English original." in run("What?").stdout
 
 
 def test_when_the_papers_do_not_answer_people_see_the_nearest_passages_and_it_is_no_failure(

@@ -227,3 +227,20 @@ async def test_a_database_that_is_none_is_a_failure(indexed: Settings) -> None:
     [after] = await examine(indexed, (("ledger", index_checks.ledger),))
 
     assert (before.status, after.finding.status) == (Status.OK, Status.FAILED)
+
+
+async def test_custom_assessors_are_told_and_one_that_cannot_be_asked_is_a_warning(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    none = await machine_checks.assessors(settings)
+    about = tmp_path / "reading_ease-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: reading-ease\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[cmo.assessors]\nreading = no_such_module_of_anybody:ReadingEase\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    broken = await machine_checks.assessors(settings)
+
+    assert none.status is Status.OK
+    assert broken.status is Status.WARNING
+    assert "no_such_module_of_anybody:ReadingEase" in broken.detail

@@ -73,3 +73,18 @@ async def test_looking_at_the_budget_makes_no_database(tmp_path: Path) -> None:
     found = await service_checks.budget(settings(tmp_path, daily_budget_usd=1.0))
 
     assert (found.status, (tmp_path / "storage").exists()) == (Status.OK, False)
+
+
+@pytest.mark.parametrize("service", ["google", "mymemory"])
+async def test_a_service_outside_that_reads_answers_is_named_with_the_way_to_keep_them(
+    tmp_path: Path, service: str
+) -> None:
+    finding = await service_checks.translation(settings(tmp_path, translation=service))
+
+    assert finding.status is Status.OK
+    assert service in finding.detail.lower()
+    assert finding.advice == "CMO_TRANSLATION=off keeps everything on this machine."
+
+
+async def test_translating_nothing_asks_for_no_advice(tmp_path: Path) -> None:
+    assert (await service_checks.translation(settings(tmp_path, translation="off"))).advice is None

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from cmo.dispatch.breakers import BreakerView, QualityView
 from cmo.errors import StorageUnavailable
 from cmo.policy.breaker import BreakerState
 from cmo.policy.budget import BudgetScope, Period, Scope
+from cmo.policy.satisfaction import Satisfaction
 from tests.cli.fake_session import FakeApplication, open_for
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -42,6 +43,8 @@ DAY = BudgetScope(
     spent=12_300,
     reserved=50_000,
 )
+
+PAPERS = Satisfaction(engine="lightrag", answers=12, assessed=10, not_assessed=1, mean_quality=0.8149, ups=3, downs=1)
 
 
 @dataclass
@@ -72,6 +75,16 @@ class FakeBudget:
         return tuple(self.scopes)
 
 
+@dataclass
+class FakeFeedback:
+    received: Sequence[Satisfaction] = ()
+    since: datetime | None = None
+
+    async def satisfaction(self, since: datetime) -> tuple[Satisfaction, ...]:
+        self.since = since
+        return tuple(self.received)
+
+
 @pytest.fixture
 def application(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeApplication:
     """The papers are well, the web rests."""
@@ -80,6 +93,7 @@ def application(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeApplicat
         engines=(FakeEngine("lightrag"), FakeEngine("perplexity", available=False)),
         breakers=FakeBreakers([OPEN, CLOSED]),
         budget=FakeBudget(),
+        feedback=FakeFeedback(),
     )
     open_for("status", fake, monkeypatch)
     return fake
@@ -150,6 +164,41 @@ def test_a_budget_is_a_line(application: FakeApplication, scope: BudgetScope, li
     application.budget = FakeBudget([scope])
 
     assert run().stdout.splitlines()[-1] == line
+
+
+@pytest.mark.parametrize(
+    ("received", "line"),
+    [
+        (
+            PAPERS,
+            "lightrag, last 30 days: answers: 12, mean quality: 0.81 (assessed: 10, not assessed: 1), "
+            "thumbs up: 3 of 4 (75%, 95% interval 30% to 95%)",
+        ),
+        (
+            replace(PAPERS, assessed=0, mean_quality=None, ups=0, downs=0),
+            "lightrag, last 30 days: answers: 12, mean quality: - (assessed: 0, not assessed: 1), thumbs up: 0 of 0",
+        ),
+    ],
+)
+def test_how_answers_were_received_is_a_line(application: FakeApplication, received: Satisfaction, line: str) -> None:
+    application.feedback = FakeFeedback([received])
+
+    assert run().stdout.splitlines()[3] == line
+
+
+def test_answers_of_the_last_30_days_count(application: FakeApplication) -> None:
+    before = datetime.now(UTC)
+    run()
+
+    assert before <= application.feedback.since + timedelta(days=30) <= datetime.now(UTC)
+
+
+def test_programs_get_the_share_of_thumbs_with_its_interval(application: FakeApplication) -> None:
+    application.feedback = FakeFeedback([PAPERS])
+
+    (received,) = json.loads(run("--json").stdout)["received"]
+    assert (received["days"], received["engine"], received["answers"], received["share"]) == (30, "lightrag", 12, 0.75)
+    assert received["interval"] == pytest.approx([0.3006, 0.9544], abs=5e-5)
 
 
 def test_programs_get_all_of_it_with_times_as_text(application: FakeApplication) -> None:

@@ -255,7 +255,7 @@ async def test_when_nobody_can_be_asked_an_old_answer_is_given_and_its_age_told(
     asked = await result_of(asking(gateway, cache))
 
     assert (asked.engine, asked.draft.text, asked.cached_seconds) == ("perplexity", "An old truth.", 7_300.0)
-    assert any("2 hours old" in notice for notice in asked.draft.notices)
+    assert any("Its age: 2 h." in notice for notice in asked.draft.notices)
     assert len(asked.failures) == 2
 
 

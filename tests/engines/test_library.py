@@ -284,8 +284,16 @@ async def test_the_model_reads_first_what_holds_the_best_sentences_and_is_asked_
     assert world.writer is not None
     [prompt] = world.writer.prompts
     assert prompt.user.index(UREA) < prompt.user.index(LACTATE) < prompt.user.index(GLUCOSE)
-    assert prompt.user.endswith("Question: What rises in sepsis?")
+    assert prompt.user.endswith("Question: What rises in sepsis?\nIn English: rises in sepsis")
     assert [citation.page for citation in draft.citations] == [3]
+
+
+@pytest.mark.parametrize("world", [World(), writing("Glucose rises. [1]"), writing(NOT_IN_THE_PAPERS)])
+async def test_every_citation_carries_the_passage_it_can_be_checked_against(world: World) -> None:
+    draft = await world.draft()
+
+    assert draft.citations
+    assert all(citation.quote and citation.quote in citation.passage for citation in draft.citations)
 
 
 async def test_every_request_has_a_mark_of_its_own() -> None:
@@ -492,7 +500,7 @@ async def test_what_was_found_is_told_before_anything_is_written() -> None:
     first, *_ = await writing().events()
 
     assert isinstance(first, Progress)
-    assert first.text.startswith("3 passages of 1 paper(s) read; 1 sentence(s) fit")
+    assert first.text.startswith("Passages read: 3, of papers: 1. Sentences that fit: 1 ")
 
 
 @pytest.mark.parametrize(("state", "available"), [("", False), ("g0001.7", True)])

@@ -41,6 +41,7 @@ def test_a_citation_names_paper_page_and_address() -> None:
         quote=GLUCOSE,
         url="/papers/doc-aaaaaaaaaaaaaaaa.pdf#page=7",
         doc_id="doc-aaaaaaaaaaaaaaaa",
+        passage=GLUCOSE,
     )
 
 
@@ -93,6 +94,15 @@ def test_passages_of_one_page_are_looked_through_together() -> None:
     [citation] = cited("Lactate in sepsis [1].", passage(GLUCOSE), passage(LACTATE, number=1))
 
     assert citation.quote == LACTATE
+
+
+def test_all_the_model_read_of_the_page_goes_with_the_citation() -> None:
+    after = passage(LACTATE, number=1)
+    after = replace(after, passage=replace(after.passage, start=100, end=100 + len(LACTATE)))
+
+    first, second = cited("Lactate in sepsis [1], glucose [2].", after, passage(GLUCOSE, page=2), passage(SAMPLES))
+
+    assert (first.passage, second.passage) == (f"{SAMPLES}\n\n{LACTATE}", GLUCOSE)
 
 
 def test_no_other_page_is_quoted_however_well_it_fits() -> None:

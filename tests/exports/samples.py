@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from cmo.exports import Exchange
-from cmo.values import Answer, Citation
+from cmo.values import Answer, Badge, Citation, CustomScore, Quality, SentenceSupport, Verdict
 
 PAPER = Citation(
     number=1,
@@ -57,6 +57,28 @@ ANSWER = Answer(
     written=True,
 )
 
+QUALITY = Quality(
+    relevance=0.9,
+    accuracy=0.8,
+    consistency=0.85,
+    composite=0.855,
+    badge=Badge.GOOD,
+    sentences=(
+        SentenceSupport(
+            text="TMAO **rises** with age [1][2].",
+            verdict=Verdict.SUPPORTED,
+            score=0.93,
+            quote="Plasma TMAO was higher in 1,876 patients.",
+            source=1,
+            cited=(1, 2),
+        ),
+        SentenceSupport(text="Later it falls [3].", verdict=Verdict.NOT_FOUND, score=0.12, quote="", cited=(3,)),
+        SentenceSupport(text="It is an oxide [2].", verdict=Verdict.UNCHECKED, score=0.0, quote="", cited=(2,)),
+    ),
+    custom=(CustomScore(name="house_style", score=0.5, weight=0.0),),
+    notes=("One source has no text here.",),
+)
+
 EXCHANGE = Exchange(question="Does TMAO rise?", answer=ANSWER)
 
 _BREAKERS = (
@@ -101,6 +123,25 @@ def _hostile_exchange(draw: st.DrawFn, index: int) -> Exchange:
         )
         for number in (1, 2)
     )
+    quality = Quality(
+        relevance=0.9,
+        accuracy=0.8,
+        consistency=0.85,
+        composite=0.855,
+        badge=Badge.GOOD,
+        sentences=tuple(
+            SentenceSupport(
+                text=draw(HOSTILE),
+                verdict=draw(st.sampled_from(Verdict)),
+                score=0.5,
+                quote=draw(HOSTILE),
+                source=draw(st.sampled_from([0, 1, 9])),
+            )
+            for _ in range(draw(st.integers(0, 2)))
+        ),
+        custom=(CustomScore(name=draw(HOSTILE), score=0.5, weight=0.0),),
+        notes=(draw(HOSTILE),),
+    )
     answer = Answer(
         text=draw(HOSTILE) + " [1]. [2] " + draw(HOSTILE),
         answered=draw(st.booleans()),
@@ -113,5 +154,8 @@ def _hostile_exchange(draw: st.DrawFn, index: int) -> Exchange:
         seconds=1.0,
         notice=draw(st.none() | HOSTILE),
         written=draw(st.booleans()),
+        quality=draw(st.sampled_from([None, quality])),
+        not_assessed=draw(HOSTILE),
+        original=draw(HOSTILE),
     )
     return Exchange(question=draw(HOSTILE), answer=answer)

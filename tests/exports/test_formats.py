@@ -17,7 +17,7 @@ from pylatexenc.latex2text import LatexNodes2Text
 
 from cmo.exports import FORMATS, Exchange, ExportFormat, format_of
 from cmo.exports.references import references
-from tests.exports.samples import ANSWER, EXCHANGE, PAPER, hostile_exchanges
+from tests.exports.samples import ANSWER, EXCHANGE, PAPER, QUALITY, hostile_exchanges
 
 SCHEMA = json.loads(Path(__file__).with_name("csl").joinpath("csl-data.json").read_text(encoding="utf-8"))
 
@@ -74,6 +74,7 @@ def test_a_name_stays_one_name_whatever_words_and_commas_it_has() -> None:
         "others",
         "and",
         "Health {and} Sons AND Daughters",
+        "Smith, 100 %",
         "}, {}",
     )
     exchange = replace(EXCHANGE, answer=replace(ANSWER, citations=(replace(PAPER, authors=authors),)))
@@ -123,6 +124,34 @@ def test_markdown_has_the_answer_with_its_markers_and_below_it_each_source_with_
         "[doi:10.1000/tmao.1](<https://doi.org/10.1000/tmao.1>)\n   > “Plasma TMAO was higher in 1,876 patients.”\n"
     ) in text
     assert "For research, not for diagnosis" in text
+
+
+def test_markdown_has_the_quality_and_each_sentence_with_its_verdict_page_and_quote() -> None:
+    text = exported(ExportFormat.MARKDOWN, replace(EXCHANGE, answer=replace(ANSWER, quality=QUALITY)))
+
+    assert (
+        "## Quality\n\n**Good, 0.85:** relevance 0.90, accuracy 0.80, consistency 0.85, house\\_style 0.50. "
+        "Sentences supported by their sources: 1 of 3.\n\nOne source has no text here.\n\n"
+        "1. **Supported** (0.93): TMAO **rises** with age \\[1\\]\\[2\\].\n"
+        "   > \\[1\\] p. 3 “Plasma TMAO was higher in 1,876 patients.”\n"
+        "2. **Not found** (0.12): Later it falls \\[3\\].\n"
+        "3. **Unchecked**: It is an oxide \\[2\\].\n"
+    ) in text
+
+
+def test_markdown_says_why_an_answer_was_not_assessed() -> None:
+    text = exported(ExportFormat.MARKDOWN, replace(EXCHANGE, answer=replace(ANSWER, not_assessed="It took too long.")))
+
+    assert "## Quality\n\nNot assessed: It took too long.\n" in text
+    assert "## Quality" not in exported(ExportFormat.MARKDOWN)
+
+
+def test_markdown_has_the_english_original_of_a_translated_answer() -> None:
+    translated = replace(ANSWER, text="Il augmente [1].", language="fr", original="It *rises* [1].")
+    text = exported(ExportFormat.MARKDOWN, replace(EXCHANGE, answer=translated))
+
+    assert text.index("Il augmente") < text.index("## Sources") < text.index("## English original\n\nIt *rises* \\[1")
+    assert "## English original" not in exported(ExportFormat.MARKDOWN)
 
 
 @pytest.mark.parametrize(
@@ -214,7 +243,7 @@ def test_no_text_makes_markdown_active(exchanges: Sequence[Exchange]) -> None:
     headings = [token for token in tokens if token.type == "heading_open"]
     assert {token.type for token in tokens} & {"image", "html_block", "html_inline", "fence", "table_open"} == set()
     assert all(link.startswith(("https://site.example/", "https://doi.org/")) for link in links)
-    assert len(headings) == 2 * len(exchanges)
+    assert len(headings) == sum(map(_headings, exchanges))
 
 
 @settings(max_examples=40, deadline=None)
@@ -222,6 +251,12 @@ def test_no_text_makes_markdown_active(exchanges: Sequence[Exchange]) -> None:
 def test_whatever_is_exported_can_be_written_as_utf_8(exchanges: Sequence[Exchange]) -> None:
     for form in FORMATS.values():
         assert form.write(exchanges).encode("utf-8")
+
+
+def _headings(exchange: Exchange) -> int:
+    """The question, the sources, and what there is below them."""
+    answer = exchange.answer
+    return 2 + bool(answer.quality or answer.not_assessed) + bool(answer.original)
 
 
 def _flat(tokens: Sequence[Any]) -> Sequence[Any]:

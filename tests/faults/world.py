@@ -273,6 +273,7 @@ async def open_world(
             "response_cache": False,
             "daily_budget_usd": 1_000.0,
             "perplexity_wire_format": wire_format,
+            "translation": "off",
         }
         if papers:
             given |= {"openai_base_url": model_server.url, "openai_api_key": KEYS["openai"]}

@@ -77,3 +77,10 @@ def test_a_file_that_is_no_compound_list_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(LibraryError, match=r"other\.sqlite cannot be read"):
         find_structure(tmp_path / "other.sqlite", "kegg", "C00031")
+
+
+def test_a_group_does_not_get_the_structure_of_one_of_its_members(compounds: CompoundList) -> None:
+    bile_acids = ["CHEBI:22868", "KEGG:C01558", "InChIKey:BHQCQFFYRZLCQQ-UMZBRFQRSA-N"]
+
+    assert compounds.structure(bile_acids) is None
+    assert compounds.accessions("bile acid", bile_acids) == {"chebi": "CHEBI:22868", "kegg": "C01558"}

@@ -185,7 +185,7 @@ parts = st.one_of(
 documents = st.lists(st.lists(parts, max_size=6).map(lambda chosen: page(*chosen)), max_size=4)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(documents, st.integers(20, 300))
 def test_passages_are_verbatim_in_order_and_hold_every_word_once(pages: list[PageText], wanted: int) -> None:
     passages = split_passages(DOC, pages, words=wanted)
@@ -197,7 +197,7 @@ def test_passages_are_verbatim_in_order_and_hold_every_word_once(pages: list[Pag
     assert len({passage.chunk_id for passage in passages}) == len(passages)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(documents, st.integers(20, 300))
 def test_passages_never_cut_a_sentence(pages: list[PageText], wanted: int) -> None:
     for passage in split_passages(DOC, pages, words=wanted):

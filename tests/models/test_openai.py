@@ -316,7 +316,7 @@ async def test_no_first_token_in_time_is_tried_once_more(hasty: Calls, fault: Fa
 async def test_a_server_that_keeps_silent_is_given_up_within_the_deadline(hasty: Calls) -> None:
     hasty.fake.always(Fault.HANG_BEFORE_TOKEN)
     started = asyncio.get_running_loop().time()
-    with pytest.raises(ModelUnavailable, match=r"did not answer within 0\.5 seconds"):
+    with pytest.raises(ModelUnavailable, match=r"did not answer within 0\.5 s"):
         await hasty.streamed()
     assert asyncio.get_running_loop().time() - started < HASTY.total_seconds
     await hasty.fake.until(lambda: hasty.fake.abandoned == 2)
@@ -350,7 +350,7 @@ async def test_nothing_is_repeated_after_the_first_token(calls: Calls, fault: Fa
 @pytest.mark.parametrize("fault", HANGS)
 async def test_a_whole_answer_that_does_not_come_is_given_up_at_the_deadline(hastier: Calls, fault: Fault) -> None:
     hastier.fake.then(fault)
-    with pytest.raises(ModelUnavailable, match=r"did not answer within 0\.6 seconds"):
+    with pytest.raises(ModelUnavailable, match=r"did not answer within 0\.6 s"):
         await hastier.whole()
     await hastier.fake.until(lambda: hastier.fake.abandoned == 1)
     assert hastier.outcomes == [CallOutcome.FAILED]
@@ -358,7 +358,7 @@ async def test_a_whole_answer_that_does_not_come_is_given_up_at_the_deadline(has
 
 async def test_a_text_that_stops_coming_is_given_up_at_the_deadline(hastier: Calls) -> None:
     hastier.fake.then(Fault.HANG_AFTER_TOKEN)
-    with pytest.raises(ModelUnavailable, match=r"did not answer within 0\.6 seconds"):
+    with pytest.raises(ModelUnavailable, match=r"did not answer within 0\.6 s"):
         await hastier.streamed()
     await hastier.fake.until(lambda: hastier.fake.abandoned == 1)
     [call] = hastier.booked

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cmo.policy.breaker import (
@@ -134,7 +134,6 @@ def test_a_window_smaller_than_the_minimum_of_calls_decides_when_it_is_full() ->
     assert after(breaker, "----").gate.state is OPEN
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 200), st.booleans(), st.booleans()), max_size=60))
 def test_a_time_window_holds_the_calls_of_its_seconds(calls: list[tuple[int, bool, bool]]) -> None:
     window, now, all_calls = TimeWindow(seconds=100.0), NOW, []
@@ -146,7 +145,6 @@ def test_a_time_window_holds_the_calls_of_its_seconds(calls: list[tuple[int, boo
         assert window.total == Tally(len(young), sum(call[1] for call in young), sum(call[2] for call in young))
 
 
-@settings(deadline=None)
 @given(st.integers(1, 70), st.lists(st.tuples(st.booleans(), st.booleans()), max_size=150))
 def test_a_count_window_holds_the_last_calls(size: int, calls: list[tuple[bool, bool]]) -> None:
     window, last = CountWindow(size=size), deque[tuple[bool, bool]](maxlen=size)
@@ -209,7 +207,6 @@ def test_after_it_got_well_the_next_rest_is_a_first_one() -> None:
     assert breaker.gate.retry_at == NOW + 4 * WAIT
 
 
-@settings(deadline=None)
 @given(st.integers(1, 30), st.floats(0, 1))
 def test_chance_makes_a_rest_longer_by_a_tenth_at_most_and_never_than_the_longest(rests: int, jitter: float) -> None:
     recovery = RULES.recovery
@@ -270,7 +267,6 @@ def test_a_stopped_probe_gives_its_permit_back() -> None:
     assert len(permits) == 1
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from("+-s"), max_size=40))
 def test_calls_between_stopped_ones_have_the_same_effect_as_without_them(calls: list[str]) -> None:
     without = [call for call in calls if call != "s"]
@@ -292,7 +288,6 @@ def _followed(breaker: Breaker, calls: Sequence[str]) -> list[tuple[BreakerState
 _STEPS = st.lists(st.tuples(st.sampled_from(["ask", "+", "-", "s", "wait"]), st.integers(0, 100)), max_size=120)
 
 
-@settings(deadline=None)
 @given(_STEPS)
 def test_whatever_the_order_no_half_open_spell_has_more_probes_than_it_may(steps: list[Step]) -> None:
     breaker, now, under_way = OPENED, NOW, list[int]()

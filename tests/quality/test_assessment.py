@@ -4,8 +4,8 @@ from collections.abc import Sequence
 import pytest
 
 from cmo.interfaces import TokenVectors
-from cmo.quality.assessment import Assessor, Claim, badge, claims, composed
-from cmo.values import Badge, Verdict
+from cmo.quality.assessment import Assessor, badge, claims, composed, scored
+from cmo.values import Badge, CustomScore, SentenceSupport, Verdict
 from tests.models.word_tokens import WordEmbedder
 
 LACTATE = "Lactate rose by 12% in 88 septic patients during the first day."
@@ -94,7 +94,26 @@ async def test_texts_are_compared_off_the_loop() -> None:
     ],
 )
 def test_claims_are_sentences_without_their_markers(answer: str, expected: list[tuple[str, tuple[int, ...]]]) -> None:
-    assert claims(answer) == [Claim(text=text, cited=cited) for text, cited in expected]
+    assert [(claim.text, claim.cited) for claim in claims(answer)] == expected
+
+
+def test_a_claim_stands_where_its_sentence_stands_with_its_markers() -> None:
+    answer = "Lactate rose. [1] It fell later. [2]\n[3]\n\nRelated passages: [4]"
+
+    assert [answer[claim.start : claim.end] for claim in claims(answer)] == [
+        "Lactate rose. [1]",
+        "It fell later. [2]\n[3]",
+    ]
+
+
+async def test_a_quote_names_the_source_it_stands_in() -> None:
+    quality = await Assessor(WordEmbedder()).assess(
+        "Did lactate rise?", f"{LACTATE} [1][2] Zebras.", [GLYCINE, LACTATE]
+    )
+
+    sentence, other = quality.sentences
+    assert (sentence.source, sentence.quote, sentence.cited) == (2, LACTATE, (1, 2))
+    assert (other.source, other.quote, other.cited) == (0, "", ())
 
 
 @pytest.mark.parametrize(
@@ -117,3 +136,17 @@ def test_the_composite_weighs_relevance_most() -> None:
     assert composed(1, 0, 0) == 0.4
     assert composed(0, 1, 0) == composed(0, 0, 1) == 0.3
     assert composed(1, 1, 1) == 1.0
+
+
+def test_scores_of_others_count_by_their_weight_beside_ours() -> None:
+    custom = [CustomScore(name="tone", score=0.0, weight=1.0), CustomScore(name="shown only", score=0.0, weight=0.0)]
+
+    assert composed(1, 1, 1, custom) == 0.5
+
+
+def test_sentences_that_cannot_be_checked_count_for_nothing() -> None:
+    good = SentenceSupport(text="Lactate rose.", verdict=Verdict.SUPPORTED, score=0.9, quote="Lactate rose.")
+    unread = SentenceSupport(text="Glycine fell.", verdict=Verdict.UNCHECKED, score=0.0, quote="")
+
+    assert scored(1.0, [good, unread]).accuracy == 0.9
+    assert scored(1.0, [unread]).accuracy == 0.0

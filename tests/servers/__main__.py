@@ -1,4 +1,7 @@
-"""Starts the fake servers by hand: `python -m tests.servers both`. They answer until Ctrl-C."""
+"""Starts the fake servers by hand: `python -m tests.servers both`. They answer until Ctrl-C.
+
+"both" are OpenAI and Perplexity; "libretranslate" is a translator, which knows some French and Chinese.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from contextlib import AsyncExitStack
 
 from tests.servers.fake import FakeServer
 from tests.servers.faults import Fault
+from tests.servers.libretranslate import FakeLibreTranslate, Mangling
 from tests.servers.openai import FakeOpenAI
 from tests.servers.perplexity import FakePerplexity
 
@@ -26,11 +30,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.servers", description=__doc__)
-    parser.add_argument("which", choices=["openai", "perplexity", "both"])
+    parser.add_argument("which", choices=["openai", "perplexity", "both", "libretranslate"])
     parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="of the first server; the second has the next")
     parser.add_argument("--delay", type=float, default=0.0, metavar="SECONDS", help="before each answer")
     parser.add_argument("--token-delay", type=float, default=0.03, metavar="SECONDS", help="between two words")
     parser.add_argument("--fault", type=Fault, choices=list(Fault), default=Fault.NONE, help="what goes wrong")
+    parser.add_argument(
+        "--mangling",
+        type=Mangling,
+        choices=list(Mangling),
+        default=Mangling.NONE,
+        metavar="NAME",
+        help=f"how a translator spoils texts: {', '.join(Mangling)}",
+    )
     parser.add_argument("--times", type=int, metavar="N", help="for the first N calls only")
     parser.add_argument("--seconds", type=float, default=2.0, help="how long a fault takes that takes a time")
     return parser.parse_args(arguments)
@@ -54,6 +66,10 @@ def _servers(options: argparse.Namespace) -> list[FakeServer]:
         servers.append(FakeOpenAI(port=next(ports), **times))
     if options.which in ("perplexity", "both"):
         servers.append(FakePerplexity(port=next(ports), **times))
+    if options.which == "libretranslate":
+        translator = FakeLibreTranslate(port=next(ports), delay_seconds=options.delay)
+        translator.mangle(options.mangling)
+        servers.append(translator)
     return servers
 
 
@@ -66,11 +82,14 @@ def _plan(server: FakeServer, options: argparse.Namespace) -> None:
 
 
 def _environment(servers: Sequence[FakeServer]) -> list[str]:
-    return [
-        f"export {'OPENAI' if isinstance(server, FakeOpenAI) else 'PERPLEXITY'}_{name}={value}"
-        for server in servers
-        for name, value in (("BASE_URL", server.url), ("API_KEY", KEY))
-    ]
+    return [f"export {name}={value}" for server in servers for name, value in _variables(server).items()]
+
+
+def _variables(server: FakeServer) -> dict[str, str]:
+    if isinstance(server, FakeLibreTranslate):
+        return {"CMO_TRANSLATION": "libretranslate", "LIBRETRANSLATE_URL": server.url}
+    provider = "OPENAI" if isinstance(server, FakeOpenAI) else "PERPLEXITY"
+    return {f"{provider}_BASE_URL": server.url, f"{provider}_API_KEY": KEY}
 
 
 async def _interrupted() -> None:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tests.servers.faults import Fault
 
 _ELEMENT = re.compile(r'^<(\w+)[^>\n]*?\b(?:n|id|number)="(\d{1,3})"[^>\n]*>(.*?)^</\1\b', re.MULTILINE | re.DOTALL)
+_CITING = re.compile(r'^<sentence n="(\d+)" cites="([\d ]*)"[^>\n]*>(.*?)^</sentence\b', re.MULTILINE | re.DOTALL)
 _BRACKETED = re.compile(r"^\[(\d{1,3})\](.*?)(?=^\[\d|^question\b|\Z)", re.MULTILINE | re.DOTALL | re.IGNORECASE)
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n\s*\n")
 _WORD = re.compile(r"[^\W_]{4,}")
@@ -144,9 +145,29 @@ def _json_for(system: str, user: str) -> dict[str, Any]:
     if "high_level_keywords" in system + user:
         question = _question(user)
         return {"high_level_keywords": sorted(_words(question)), "low_level_keywords": _names(question)}
+    if '"verdicts"' in system:
+        return {"verdicts": _verdicts(user)}
     if "entities" in system + user:
         return _extracted(system, user)
     return {"answer": _question(user)}
+
+
+def _verdicts(text: str) -> list[dict[str, Any]]:
+    """A verdict on each sentence of a prompt: supported by that of its passages which shares most words, or by none."""
+    passages = {int(number): inside.strip() for tag, number, inside in _ELEMENT.findall(text) if tag == "passage"}
+    return [
+        _verdict(int(number), inside, map(int, cites.split()), passages)
+        for number, cites, inside in _CITING.findall(text)
+    ]
+
+
+def _verdict(number: int, text: str, cited: Iterable[int], passages: Mapping[int, str]) -> dict[str, Any]:
+    wanted = _words(text)
+    sentences = [sentence for passage in cited for sentence in _sentences(passages.get(passage, ""))]
+    best = max(sentences, key=lambda sentence: len(wanted & _words(sentence)), default="")
+    if 2 * len(wanted & _words(best)) < len(wanted):
+        return {"sentence": number, "verdict": "not_found", "quote": ""}
+    return {"sentence": number, "verdict": "supported", "quote": " ".join(best.split())}
 
 
 def _names(text: str) -> list[str]:

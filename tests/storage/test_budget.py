@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import shutil
 import sys
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
@@ -13,7 +12,7 @@ import pytest
 from cmo.errors import BudgetExhausted, EngineUnavailable, StorageUnavailable
 from cmo.policy.budget import AlertLevel, BudgetAlert, BudgetScope, Limits, Scope
 from cmo.storage.budget import EXPIRES_SECONDS, SqlBudget
-from cmo.storage.database import Database, migrate
+from cmo.storage.database import Database
 
 ROOT = Path(__file__).resolve().parents[2]
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -32,26 +31,6 @@ class SetClock:
 
 def url_of(file: Path) -> str:
     return f"sqlite+aiosqlite:///{file}"
-
-
-@pytest.fixture(scope="module")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty database that is copied for each test: migrating takes longer than a test."""
-    file = tmp_path_factory.mktemp("migrated") / "cmo.sqlite3"
-    asyncio.run(migrate(url_of(file)))
-    return file
-
-
-@pytest.fixture
-def file(migrated: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copy(migrated, tmp_path))
-
-
-@pytest.fixture
-async def database(file: Path) -> AsyncIterator[Database]:
-    database = Database(url_of(file))
-    yield database
-    await database.close()
 
 
 @pytest.fixture

@@ -14,7 +14,19 @@ from sqlalchemy.exc import IntegrityError, StatementError
 from cmo.errors import SettingsError, StorageUnavailable
 from cmo.storage.database import Database, migrate
 from cmo.storage.ledger import LedgerTotals, SqlLedger
-from cmo.values import Answer, CallOutcome, CallStage, Decision, ModelCall, Question, RoutingCheck
+from cmo.values import (
+    Answer,
+    Badge,
+    CallOutcome,
+    CallStage,
+    Decision,
+    ModelCall,
+    Quality,
+    Question,
+    RoutingCheck,
+    SentenceSupport,
+    Verdict,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -28,6 +40,18 @@ CALL = ModelCall(
     tokens_out=200,
     cost_usd=0.00275,
     seconds=1.5,
+)
+
+QUALITY = Quality(
+    relevance=0.9,
+    accuracy=0.5,
+    consistency=0.75,
+    composite=0.735,
+    badge=Badge.ACCEPTABLE,
+    sentences=tuple(
+        SentenceSupport(text="Alanine rose.", verdict=verdict, score=0.5, quote="")
+        for verdict in (Verdict.SUPPORTED, Verdict.NOT_FOUND, Verdict.SUPPORTED)
+    ),
 )
 
 
@@ -137,6 +161,36 @@ async def test_the_decision_is_kept_with_every_rule_it_passed(ledger: SqlLedger)
 
     failed, answered = await ledger.recent(10)
     assert (failed.decision, answered.decision) == (None, decision)
+
+
+async def test_an_assessed_answer_is_booked_with_its_quality(ledger: SqlLedger) -> None:
+    asked = question()
+    poor = dataclasses.replace(answer(), quality=QUALITY, second_opinion="perplexity")
+    await ledger.record(asked, poor, outcome="answered", seconds=0.7)
+
+    (entry,) = await ledger.recent(10)
+    assert entry.question_id == asked.id
+    assert (entry.relevance, entry.accuracy, entry.consistency, entry.composite) == (0.9, 0.5, 0.75, 0.735)
+    assert entry.verdicts == {"supported": 2, "not_found": 1}
+    assert (entry.not_assessed, entry.second_opinion) == ("", "perplexity")
+
+
+async def test_an_answer_that_was_not_assessed_is_booked_with_the_reason_and_no_quality(ledger: SqlLedger) -> None:
+    unknown = dataclasses.replace(answer(), not_assessed="It took too long.")
+    await ledger.record(question(), unknown, outcome="answered", seconds=0.7)
+    await ledger.record(question(), None, outcome="stopped", seconds=0.7)
+
+    stopped, unassessed = await ledger.recent(10)
+    assert (unassessed.composite, unassessed.verdicts, unassessed.not_assessed) == (None, None, "It took too long.")
+    assert (stopped.composite, stopped.verdicts, stopped.not_assessed, stopped.second_opinion) == (None, None, "", "")
+
+
+async def test_one_question_is_booked_once(ledger: SqlLedger) -> None:
+    asked = question()
+    await ledger.record(asked, answer(), outcome="answered", seconds=0.7)
+
+    with pytest.raises(IntegrityError):
+        await ledger.record(asked, answer(), outcome="answered", seconds=0.7)
 
 
 async def test_a_question_costs_what_its_calls_cost_also_those_that_failed(ledger: SqlLedger, file: Path) -> None:
@@ -258,32 +312,6 @@ async def test_a_file_that_is_no_database_is_unavailable_and_says_so(tmp_path: P
         await database.close()
 
 
-async def test_questions_booked_before_costs_were_are_kept(file: Path) -> None:
-    await migrate(url_of(file))
-    with closing(sqlite3.connect(file)) as connection:
-        _back_to_the_first_version(connection)
-        connection.execute(
-            "INSERT INTO questions VALUES (1, '2026-03-01 12:00:00.000000', 'u1', 't1', 'lightrag', 'embedded', '', 0, "
-            "0, 0, 0.5, 'answered', 1, 'en', 'g1', 'only_engine')"
-        )
-        connection.commit()
-    await migrate(url_of(file))
-
-    database = Database(url_of(file))
-    (entry,) = await SqlLedger(database).recent(10)
-    await database.close()
-    assert (entry.user_id, entry.decision, entry.cached, entry.written) == ("u1", None, False, False)
-
-
-def _back_to_the_first_version(connection: sqlite3.Connection) -> None:
-    for column in ("decision", "cached", "written"):
-        connection.execute(f"ALTER TABLE questions DROP COLUMN {column}")
-    tables = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT IN ('questions', 'alembic_version')"
-    for (table,) in connection.execute(tables).fetchall():
-        connection.execute(f"DROP TABLE {table}")
-    connection.execute("UPDATE alembic_version SET version_num = '0001'")
-
-
 async def test_an_unknown_outcome_is_refused(ledger: SqlLedger) -> None:
     with pytest.raises(IntegrityError):
         await ledger.record(question(), answer(), outcome="wonderful", seconds=0.1)
@@ -323,8 +351,8 @@ from cmo.values import Question
 async def main(url):
     await migrate(url)
     database = Database(url)
-    question = Question(text="?", user_id="u", thread_id="t", asked_at=datetime.now(UTC))
     for _ in range(25):
+        question = Question(text="?", user_id="u", thread_id="t", asked_at=datetime.now(UTC))
         await SqlLedger(database).record(question, None, outcome="failed", seconds=0.1)
     await database.close()
 
@@ -350,11 +378,11 @@ async def test_migrating_twice_keeps_what_is_there(ledger: SqlLedger, file: Path
     assert (await ledger.totals()).questions == 1
 
 
-async def test_the_database_is_set_up_for_readers_beside_a_writer(database: Database) -> None:
+async def test_the_database_is_set_up_for_readers_beside_a_writer_and_to_forget(database: Database) -> None:
     async with database.read() as connection:
-        names = ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+        names = ("journal_mode", "synchronous", "foreign_keys", "busy_timeout", "secure_delete")
         pragmas = [(await connection.exec_driver_sql(f"PRAGMA {name}")).scalar_one() for name in names]
-    assert pragmas == ["wal", 1, 1, 30_000]
+    assert pragmas == ["wal", 1, 1, 30_000, 1]
 
 
 async def test_a_database_that_answers_can_be_pinged(database: Database) -> None:

@@ -117,6 +117,8 @@ def draft(text: str = "Alanine is an amino acid [1].", *, degraded: bool = False
                 authors=("Ada Núñez", "B. Li"),
                 year=2019,
                 doi="10.1000/alanine",
+                passage="Of twenty, one is simple. Alanine – an amino acid – is non-essential.",
+                confidence=0.5,
             ),
         ),
         written=True,
@@ -278,8 +280,8 @@ def of_draft(**changes: object) -> bytes:
 MALFORMED = {
     "nothing": b"",
     "a format and nothing else": FORMAT,
-    "an older format": b"1j" + stored(),
-    "a newer format": b"3j" + stored(),
+    "an older format": b"2j" + stored(),
+    "a newer format": b"4j" + stored(),
     "an unknown packing": FORMAT + b"?" + stored(),
     "cut off": FORMAT + b"j" + stored()[:-1],
     "a draft of fewer fields": FORMAT + b"j" + stored(draft={"text": "no more than that"}),
@@ -334,9 +336,9 @@ def test_a_changed_draft_is_another_format() -> None:
     draft_fields = (
         "text answered model citations written generation mode confidence degraded dropped_markers notices".split()
     )
-    citation_fields = "number document title page quote url doc_id date authors year doi".split()
+    citation_fields = "number document title page quote url doc_id date authors year doi passage confidence".split()
 
-    assert (FORMAT, fields) == (b"2", draft_fields + citation_fields)
+    assert (FORMAT, fields) == (b"3", draft_fields + citation_fields)
 
 
 async def test_a_store_that_fails_is_a_miss_and_is_told_without_its_message(

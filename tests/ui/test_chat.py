@@ -8,6 +8,8 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,23 +17,32 @@ from typing import Any
 import pytest
 
 from cmo.settings import Settings, load_settings
+from cmo.translation.phrases import in_language
 from cmo.values import (
     Answer,
     Citation,
     Event,
+    Feedback,
     Finished,
     LibraryState,
+    NamedCompound,
     Question,
     Stage,
+    StageEnded,
     StageStarted,
     TextPiece,
     TextWithdrawn,
+    Thumb,
 )
 
 PROJECT = Path(__file__).resolve().parents[2]
 
 CITATION = Citation(
     number=1, document="bcaa.pdf", title="Amino acids", page=3, quote="Leucine rises.", url="/papers/doc-1.pdf#page=3"
+)
+
+QUESTION = Question(
+    text="Does leucine rise?", user_id="guest-1", thread_id="t", asked_at=datetime(2026, 1, 2, tzinfo=UTC)
 )
 
 ANSWER = Answer(
@@ -45,6 +56,9 @@ ANSWER = Answer(
     cost_usd=0.0,
     seconds=0.84,
 )
+
+
+LEUCINE = NamedCompound(name="leucine", written=("Leucine",), accessions=())
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -91,7 +105,9 @@ def open_browser() -> Recorder:
     """A session of the running test; the context it makes is the calling task's."""
     from chainlit.context import init_ws_context
     from chainlit.session import WebsocketSession
+    from chainlit.user_session import user_sessions
 
+    user_sessions.clear()
     recorder = Recorder()
 
     async def answer(*args: Any) -> None:
@@ -204,18 +220,36 @@ async def test_withdrawn_text_leaves_the_screen_and_its_reason_stays_in_the_trai
         yield TextPiece(text="Leucine rises. [1]")
         yield Finished(answer=ANSWER)
 
-    await _show(journey(), question="Does leucine rise?", notices=["The index is unfinished."])
+    await _show(journey(), question=QUESTION, notices=["The index is unfinished."])
     assert browser.shown[-1].startswith("Leucine rises.")
     assert "> The index is unfinished." in browser.shown[-1]
     assert "Half" not in browser.shown[-1]
     assert "The model broke off." in browser.shown
 
 
+async def test_steps_and_errors_are_told_in_the_language_of_the_question() -> None:
+    browser = open_browser()
+    from cmo.errors import EngineUnavailable
+    from cmo.ui import render
+    from cmo.ui.chat import _show, guarded
+
+    async def journey() -> AsyncIterator[Event]:
+        yield StageStarted(stage=Stage.ASK, language="de")
+        yield StageEnded(stage=Stage.ASK, summary=render.STOPPED, seconds=0.1)
+        raise EngineUnavailable(render.STOPPED)
+
+    await guarded(_show)(journey(), question=QUESTION, notices=[])
+    in_german = in_language(render.STOPPED, "de")
+    assert in_german != "Stopped."
+    assert browser.shown.count(in_german) == 2
+    assert "Stopped." not in browser.shown
+
+
 def test_a_choice_is_offered_where_there_is_one() -> None:
     from cmo.ui.chat import _commands
 
-    assert [command["id"] for command in _commands(("lightrag",))] == ["Library"]
-    assert [command["id"] for command in _commands(("lightrag", "perplexity"))] == ["Papers", "Web", "Library"]
+    assert [command["id"] for command in _commands(("lightrag",), "en")] == ["Library"]
+    assert [command["id"] for command in _commands(("lightrag", "perplexity"), "en")] == ["Papers", "Web", "Library"]
 
 
 @pytest.mark.parametrize(("command", "choice"), [("Papers", "lightrag"), ("Web", "perplexity"), (None, None)])
@@ -252,6 +286,72 @@ async def test_a_question_goes_where_the_person_chose(command: str | None, choic
     await Chat(services, Guests(b"secret"), tmp_path).answer(cl.Message(content="What?", command=command))
     await services.close()
     assert [question.choice for question in asked] == [choice]
+
+
+async def test_only_answers_of_this_chat_can_be_rated(tmp_path: Path) -> None:
+    browser = open_browser()
+    import chainlit as cl
+
+    from cmo.ui.chat import _show, guarded
+
+    async def journey() -> AsyncIterator[Event]:
+        yield Finished(answer=ANSWER)
+
+    given: list[Feedback] = []
+    chat = rated_by(given, tmp_path)
+    await _show(journey(), question=QUESTION, notices=[])
+    message = cl.chat_context.get()[-1]
+
+    assert await chat.rate(rating(answer=message.id, thumb="up", comment="Good."))
+    assert await guarded(chat.rate)(rating(answer=QUESTION.id, thumb="up")) is None
+
+    assert [(each.question_id, each.thumb, each.comment) for each in given] == [(QUESTION.id, Thumb.UP, "Good.")]
+    assert browser.shown[-1] == "This answer is no longer there to be rated."
+
+
+def rated_by(given: list[Feedback], folder: Path) -> Any:
+    from cmo.ui.chat import Chat
+    from cmo.ui.identity import Guests
+    from cmo.ui.services import Services
+
+    class Book:
+        async def give(self, feedback: Feedback) -> None:
+            given.append(feedback)
+
+    @asynccontextmanager
+    async def opened(settings: Settings) -> AsyncIterator[Any]:
+        yield SimpleNamespace(feedback=Book(), get_ready=ready)
+
+    async def ready() -> None:
+        return None
+
+    folders = {"CMO_PAPERS_DIR": str(folder), "CMO_STORAGE_DIR": str(folder)}
+    return Chat(Services(load_settings(folders, env_file=None), opened), Guests(b"secret"), folder)
+
+
+def rating(**payload: Any) -> Any:
+    import chainlit as cl
+
+    return cl.Action(name="rate_answer", payload=payload)
+
+
+async def test_what_stands_under_an_answer_comes_in_order_with_the_thumbs_last() -> None:
+    open_browser()
+    import chainlit as cl
+
+    from cmo.ui.chat import _show
+
+    async def journey() -> AsyncIterator[Event]:
+        yield Finished(answer=replace(ANSWER, not_assessed="It took too long.", compounds=(LEUCINE,)))
+
+    await _show(journey(), question=QUESTION, notices=[])
+    message = cl.chat_context.get()[-1]
+    assert [element.name for element in message.elements] == [
+        "AnswerQuality",
+        "NamedCompounds",
+        "CitedSources",
+        "AnswerFeedback",
+    ]
 
 
 async def test_messages_leave_with_their_session() -> None:

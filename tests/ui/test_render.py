@@ -1,21 +1,12 @@
 import re
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
+from cmo.phrases import Phrase
+from cmo.translation.phrases import in_language
 from cmo.ui import render
-from cmo.values import (
-    Answer,
-    Citation,
-    Decision,
-    Document,
-    FileReport,
-    FileStatus,
-    IndexProgress,
-    LibraryState,
-    RoutingCheck,
-)
+from cmo.values import Answer, Citation, Decision, RoutingCheck
 
 JOINER = render.WORD_JOINER
 
@@ -74,23 +65,6 @@ DECISION = Decision(
 )
 
 
-def library(documents: int, *, done: int | None = None, total: int = 12, problems: int = 0) -> LibraryState:
-    return LibraryState(
-        documents=tuple(
-            Document(doc_id=f"doc-{n:016x}", file=f"{n}.pdf", title=f"Paper {n}", pages=2) for n in range(documents)
-        ),
-        passages=10,
-        generation="g0001",
-        indexing=None
-        if done is None
-        else IndexProgress(files_done=done, files_total=total, pages=42, passages=310, seconds_left=19.6),
-        problems=tuple(
-            FileReport(file=f"bad{n}.pdf", status=FileStatus.ENCRYPTED, reason="password needed")
-            for n in range(problems)
-        ),
-    )
-
-
 def test_a_marker_links_to_its_page() -> None:
     assert '[\\[1\\]](</papers/doc-0123456789abcdef.pdf#page=3> "Amino acids in \\"early\\" diabetes, page 3")' in (
         render.answer(ANSWER)
@@ -124,6 +98,23 @@ def test_what_a_title_names_is_no_link_within_the_link_to_its_page() -> None:
     shown = render.answer(replace(ANSWER, citations=(replace(CITATION, title="On doi:10.1000/x"),)))
 
     assert "doi.org" not in shown
+
+
+@pytest.mark.parametrize("text", ["亮氨酸升高。 [1]", "亮氨酸升高。[1]", "هل يرتفع؟ [1]", "ल्यूसीन बढ़ता है। [1]"])
+def test_a_marker_of_a_translated_sentence_links_to_its_page(text: str) -> None:
+    assert "[\\[1\\]](<" in render.answer(replace(ANSWER, text=text)).partition("**")[0]
+
+
+def test_the_frame_of_an_answer_is_in_the_language_of_its_question() -> None:
+    shown = render.answer(replace(ANSWER, language="de"), [render.STOPPED])
+    heading, notice = in_language(Phrase("Sources"), "de"), in_language(render.STOPPED, "de")
+    assert f"> {notice}\n\n**{heading}**" in shown
+    assert "Sources" not in shown
+
+
+def test_markers_stay_beside_their_sentence_where_text_runs_from_right_to_left() -> None:
+    shown = render.answer(replace(ANSWER, language="ar"))
+    assert re.match("Leucine rises\\. \u200f\\[[^)]*\\)\u200f\n", shown)
 
 
 def test_a_marker_without_a_citation_stays_text() -> None:
@@ -163,7 +154,8 @@ def test_a_writers_paragraphs_lists_and_emphasis_stay() -> None:
 
 
 def test_a_writers_markers_become_links_wherever_they_stand() -> None:
-    shown = render.written("- **Leucine**[1]\n[1] says so too, [2] does not.", [PAGE])
+    shown = render.answer(replace(WRITTEN, text="- **Leucine**[1]\n[1] says so too, [2] does not.", citations=(PAGE,)))
+    shown = shown.partition("**Sources**")[0]
     assert shown.count("[\\[1\\]](<https://hmdb.ca/metabolites/HMDB0000687>") == 2
     assert "\\[2\\] does not" in shown
 
@@ -202,7 +194,7 @@ def test_a_writer_cannot_link_embed_box_or_shout(text: str, shown: str) -> None:
 
 
 def test_a_marker_after_an_exclamation_mark_is_no_image() -> None:
-    assert render.written("Ha![1]", [PAGE]).startswith("Ha\\![\\[1\\]](<https:")
+    assert render.answer(replace(WRITTEN, text="Ha![1]")).startswith("Ha\\![\\[1\\]](<https:")
 
 
 @pytest.mark.parametrize("url", ["javascript:alert(1)", "data:text/html,x", "//evil.example", "", "file:///etc/passwd"])
@@ -238,9 +230,7 @@ def test_an_address_cannot_smuggle_in_an_entity() -> None:
 def test_web_sources_come_with_site_and_date() -> None:
     listed = render.answer(WRITTEN).rpartition("\n")[2]
     assert listed.startswith('1. [Leucine \\[HMDB\\] "the" \\*amino\\* acid](<https://hmdb.ca/')
-    assert listed.replace(JOINER, "").endswith(
-        '"Leucine [HMDB] \\"the\\" *amino* acid (hmdb.ca)"), hmdb.ca, 2026-09-14'
-    )
+    assert listed.replace(JOINER, "").endswith('"Leucine [HMDB] \\"the\\" *amino* acid, hmdb.ca"), hmdb.ca, 2026-09-14')
     assert render.answer_props(WRITTEN)["sources"][0]["web"]
 
 
@@ -249,7 +239,7 @@ def test_the_facts_of_a_written_answer_name_its_writer_and_its_cost() -> None:
 
 
 def test_the_age_of_an_earlier_answer_is_told() -> None:
-    assert render.answer_props(replace(WRITTEN, cached_seconds=7_200.0))["facts"][-1] == "answered 2 hours ago"
+    assert render.answer_props(replace(WRITTEN, cached_seconds=7_200.0))["facts"][-1] == "answered 2 h ago"
 
 
 def test_why_an_engine_was_asked_is_told_where_it_was_decided() -> None:
@@ -282,64 +272,3 @@ def test_the_facts_are_engine_model_seconds_and_cost() -> None:
 @pytest.mark.parametrize(("usd", "shown"), [(0.0, "no cost"), (0.0012, "$0.0012"), (1.5, "$1.50")])
 def test_small_costs_keep_their_digits(usd: float, shown: str) -> None:
     assert render.cost(usd) == shown
-
-
-def test_progress_counts_files_pages_passages_and_seconds() -> None:
-    shown = render.progress(library(0, done=3))
-    assert "3 of 12 files · 42 pages · 310 passages · about 20 s left" in shown
-    assert "as soon as the first paper is in" in shown
-
-
-def test_progress_says_when_questions_can_be_asked() -> None:
-    assert "1 paper can be searched already" in render.progress(library(1, done=3))
-
-
-@pytest.mark.parametrize(("seconds", "shown"), [(None, ""), (0.2, "about 1 s left"), (200.0, "about 3 min left")])
-def test_an_estimate_is_rounded(seconds: float | None, shown: str) -> None:
-    assert render.seconds_left(seconds) == shown
-
-
-def test_an_answer_of_an_unfinished_index_says_so() -> None:
-    assert "3 of 12 files" in (render.unfinished(library(3, done=3)) or "")
-
-
-@pytest.mark.parametrize("state", [library(3), library(12, done=3), library(12, done=12)])
-def test_a_second_look_at_known_files_is_not_called_unfinished(state: LibraryState) -> None:
-    assert render.unfinished(state) is None
-
-
-def test_an_empty_library_names_the_folder_and_the_button() -> None:
-    shown = render.empty_library(LibraryState(documents=(), passages=0, generation=""), Path("/home/ada/papers"))
-    assert "`/home/ada/papers`" in shown
-    assert "**Index papers**" in shown
-
-
-def test_problems_come_with_status_and_reason() -> None:
-    assert "- `bad0.pdf` is protected by a password (encrypted): password needed" in render.problems(
-        library(0, problems=1).problems
-    )
-
-
-def test_long_lists_are_cut_and_counted() -> None:
-    shown = render.problems(library(0, problems=30).problems)
-    assert "30 files could not be used" in shown
-    assert shown.endswith("- and 22 files more")
-
-
-def test_the_library_lists_its_papers_with_links() -> None:
-    shown = render.library(library(9), Path("papers"))
-    assert "- [Paper 0](/papers/doc-0000000000000000.pdf), 2 pages" in shown
-    assert "- and 1 paper more" in shown
-
-
-def test_a_run_that_has_just_begun_counts_nothing() -> None:
-    shown = render.progress(library(0, done=0, total=0))
-    assert "Looking through the papers folder" in shown
-    assert "0 of 0" not in shown
-
-
-def test_why_the_last_run_stopped_is_shown_wherever_the_library_is() -> None:
-    state = LibraryState(documents=(), passages=0, generation="", failure="The index is being written by process 12.")
-    assert "being written by process 12" in render.empty_library(state, Path("papers"))
-    assert "being written by process 12" in render.ready(state)
-    assert "being written by process 12" in render.library(state, Path("papers"))
