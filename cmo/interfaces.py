@@ -165,8 +165,10 @@ class FeedbackBook(Protocol):
 class Retriever(Protocol):
     """Passages of the library that may answer a question."""
 
-    async def retrieve(self, question: str, *, top_k: int, mode: str = "mix") -> Retrieval:
+    async def retrieve(self, question: str, *, top_k: int, mode: str = "mix", asked: str = "") -> Retrieval:
         """At most `top_k` passages, best first. `mode` is how the knowledge graph is searched.
+
+        `question` is in English; `asked` is the same in the person's own words, for whoever understands them.
 
         Raises:
             EngineUnavailable: nothing at all could be searched.

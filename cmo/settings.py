@@ -383,6 +383,12 @@ class Settings(BaseSettings):
         validation_alias=_names("OPENAI_EMBEDDING_DIMENSIONS"),
         description="Length of the vectors that model returns.",
     )
+    embedding_is_multilingual: bool = Field(
+        False,
+        validation_alias=_names("OPENAI_EMBEDDING_MULTILINGUAL"),
+        description="Whether that model understands other languages: questions in them are then compared with the "
+        "papers as they were asked, and not by their English words alone.",
+    )
     openai_price_in: Annotated[float, Ge(0), Le(10_000)] | None = Field(
         None,
         validation_alias=_names("OPENAI_PRICE_IN"),

@@ -119,6 +119,7 @@ async def open_application(settings: Settings) -> AsyncIterator[Application]:
             if settings.lightrag_enabled
             else None,
             extractor=extractor,
+            multilingual=settings.embeds_on_server and settings.embedding_is_multilingual,
         )
         stack.push_async_callback(retriever.close)
         library = Library(

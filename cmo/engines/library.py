@@ -111,7 +111,9 @@ class PapersEngine:
             ModelUnavailable: the embedding model cannot be loaded.
         """
         ends_at = asyncio.get_running_loop().time() + WRITING_SHARE * request.seconds
-        retrieval = await self._search.retrieve(request.search_text, top_k=self._top_k, mode=request.mode)
+        retrieval = await self._search.retrieve(
+            request.search_text, top_k=self._top_k, mode=request.mode, asked=request.question.standalone
+        )
         selection = await self._reader.select(request.search_text, retrieval.passages)
         yield Progress(text=_found(retrieval, selection))
         why = ""

@@ -96,19 +96,29 @@ class PapersRetriever:
     """Searches the serving generation. A Retriever; asked concurrently. Close it at the end."""
 
     def __init__(
-        self, *, storage: Path, make_graph: Callable[[GenerationInfo], GraphSearch] | None, extractor: QuestionReader
+        self,
+        *,
+        storage: Path,
+        make_graph: Callable[[GenerationInfo], GraphSearch] | None,
+        extractor: QuestionReader,
+        multilingual: bool = False,
     ) -> None:
-        """Nothing is opened before the first question. Without `make_graph` full-text search works alone."""
+        """Nothing is opened before the first question. Without `make_graph` full-text search works alone.
+
+        `multilingual` tells that the graph's vectors understand questions of other languages.
+        """
+        self._multilingual = multilingual
         self._storage = storage
         self._make_graph = make_graph
         self._extractor = extractor
         self._opening = asyncio.Lock()
         self._serving: _Generation | None = None
 
-    async def retrieve(self, question: str, *, top_k: int, mode: str = MIX) -> Retrieval:
+    async def retrieve(self, question: str, *, top_k: int, mode: str = MIX, asked: str = "") -> Retrieval:
         """At most `top_k` passages, best first, all of one generation. An unindexed library gives none and says so.
 
-        `mode` is how the graph is searched, one of LightRAG's; the text is searched besides in all of them.
+        `mode` is how the graph is searched, one of LightRAG's; the text is searched besides in all of them. `asked` is
+        the question in the person's own words, which multilingual vectors are compared with in place of `question`.
 
         Raises:
             EngineUnavailable: neither search worked.
@@ -118,8 +128,9 @@ class PapersRetriever:
             async with self._generation() as generation:
                 if generation is None:
                     return Retrieval(passages=(), generation="", seconds=0.0, degraded=NOT_INDEXED)
+                meant = asked if self._multilingual and asked else question
                 passages, degraded = await self._search(
-                    generation, question, top_k, GRAPH_MODES if mode == MIX else (mode,)
+                    generation, question, meant, top_k, GRAPH_MODES if mode == MIX else (mode,)
                 )
         except LibraryError as error:
             raise EngineUnavailable(joined((error.words, NOTHING_WORKED))) from error
@@ -157,11 +168,11 @@ class PapersRetriever:
             await _close(serving)
 
     async def _search(
-        self, generation: _Generation, question: str, top_k: int, modes: Sequence[str]
+        self, generation: _Generation, question: str, meant: str, top_k: int, modes: Sequence[str]
     ) -> tuple[tuple[ScoredPassage, ...], str | None]:
         depth = max(DEPTH, top_k)
         by_graph, by_text = await asyncio.gather(
-            self._by_graph(generation, question, depth, modes), self._by_text(generation, question, depth)
+            self._by_graph(generation, question, meant, depth, modes), self._by_text(generation, question, depth)
         )
         rankings = [*by_graph.rankings, *([by_text] if by_text is not None else [])]
         if not rankings:
@@ -175,14 +186,16 @@ class PapersRetriever:
         )
         return passages, by_graph.failure or (TEXT_FAILED if by_text is None else None)
 
-    async def _by_graph(self, generation: _Generation, question: str, depth: int, modes: Sequence[str]) -> _ByGraph:
-        """One ranking for each mode, none when there is no graph."""
+    async def _by_graph(
+        self, generation: _Generation, question: str, meant: str, depth: int, modes: Sequence[str]
+    ) -> _ByGraph:
+        """One ranking for each mode, none when there is no graph; `meant` is what vectors are compared with."""
         if self._make_graph is None:
             return _ByGraph()
         keywords = await asyncio.to_thread(self._extractor.keywords, question)
         try:
             graph = await self._graph(generation, self._make_graph)
-            rankings = [await graph.retrieve(question, keywords, top_k=depth, mode=mode) for mode in modes]
+            rankings = [await graph.retrieve(meant, keywords, top_k=depth, mode=mode) for mode in modes]
         except ModelUnavailable as error:
             _log.warning("graph_search_failed", extra=fields(generation=generation.info.name, reason=str(error)))
             return _ByGraph(failure=joined((GRAPH_FAILED, error.words)))

@@ -92,9 +92,11 @@ class FakeSearch:
     error: Exception | None = None
     state: str = "g0001.7"
     asked: list[tuple[str, int, str]] = field(default_factory=list)
+    own_words: list[str] = field(default_factory=list)
 
-    async def retrieve(self, question: str, *, top_k: int, mode: str = "mix") -> Retrieval:
+    async def retrieve(self, question: str, *, top_k: int, mode: str = "mix", asked: str = "") -> Retrieval:
         self.asked.append((question, top_k, mode))
+        self.own_words.append(asked)
         if self.error is not None:
             raise self.error
         return Retrieval(passages=tuple(self.passages), generation="g0001", seconds=0.1, degraded=self.degraded)

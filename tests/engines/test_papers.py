@@ -59,6 +59,7 @@ class FakeGraph:
     opened: int = 0
     closed: int = 0
     modes: list[str] = field(default_factory=list)
+    questions: list[str] = field(default_factory=list)
 
     async def open(self) -> None:
         self.opened += 1
@@ -72,6 +73,7 @@ class FakeGraph:
         self, question: str, keywords: Keywords, *, top_k: int, mode: str = "mix"
     ) -> Sequence[tuple[str, float]]:
         self.modes.append(mode)
+        self.questions.append(question)
         self.asked.set()
         if self.gate is not None:
             await self.gate.wait()
@@ -124,9 +126,16 @@ async def searching(storage: Path) -> AsyncIterator[Callable[..., PapersRetrieve
     """Makes a retriever over `storage`, with a graph for each generation in turn."""
     made: list[PapersRetriever] = []
 
-    def make(*graphs: FakeGraph) -> PapersRetriever:
+    def make(*graphs: FakeGraph, multilingual: bool = False) -> PapersRetriever:
         waiting = iter(graphs)
-        made.append(PapersRetriever(storage=storage, make_graph=lambda _: next(waiting), extractor=FakeExtractor()))
+        made.append(
+            PapersRetriever(
+                storage=storage,
+                make_graph=lambda _: next(waiting),
+                extractor=FakeExtractor(),
+                multilingual=multilingual,
+            )
+        )
         return made[-1]
 
     yield make
@@ -180,6 +189,21 @@ async def test_the_graph_is_asked_in_every_mode_and_opened_once(storage: Path, s
 
     assert graph.modes == [*GRAPH_MODES, *GRAPH_MODES]
     assert graph.opened == 1
+
+
+@pytest.mark.parametrize(("multilingual", "compared"), [(True, "Steigt Glukose?"), (False, "glucose rises")])
+async def test_multilingual_vectors_are_compared_with_the_question_as_it_was_asked(
+    storage: Path, searching: Searching, multilingual: bool, compared: str
+) -> None:
+    build(storage, 1)
+    graph = FakeGraph()
+
+    retrieval = await searching(graph, multilingual=multilingual).retrieve(
+        "glucose rises", top_k=5, asked="Steigt Glukose?"
+    )
+
+    assert set(graph.questions) == {compared}
+    assert [found.passage.chunk_id for found in retrieval.passages] == [chunk_id(1)], "the text is English"
 
 
 @pytest.mark.parametrize("mode", ["local", "global", "hybrid", "naive"])
