@@ -151,7 +151,6 @@ def plain_asker(client: httpx.AsyncClient, url: str) -> Ask:
         task = WebTask(
             question=text,
             instructions=INSTRUCTIONS,
-            language="en",
             model=wire.default_model,
             domains=(),
             recency="",
