@@ -26,7 +26,7 @@ from statistics import median
 from types import SimpleNamespace
 
 import numpy as np
-import pypdfium2
+import pypdfium2  # type: ignore[import-untyped]
 from rich.console import Console
 from rich.table import Table
 

@@ -49,7 +49,7 @@ class HashEmbedder:
         for row, text in zip(vectors, texts, strict=True):
             for word in text.split():
                 row[zlib.crc32(word.encode()) % DIMENSION] += 1
-        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.float32)
 
 
 class CapitalExtractor:

@@ -21,6 +21,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from cmo.policy.assignment import bucket
+from cmo.policy.flags import FlagReason, FlagValue
 from cmo.policy.routing import EngineFacts, RoutingFacts, decide
 from cmo.policy.rules import DEFAULT_RULES, Rule
 from cmo.values import QuestionKind, QuestionType
@@ -112,6 +113,7 @@ def _facts(chance: random.Random) -> RoutingFacts:
         user_id=f"user{chance.getrandbits(48):x}",
         salt=SALT,
         rollout_percentage=chance.choice((0, 10, 50, 100)),
+        flag=FlagValue(value=chance.random() < 0.5, reason=FlagReason.ROLLOUT) if chance.random() < 0.5 else None,
         fallback_allowed=chance.random() < 0.9,
         conditional_routing=chance.random() < 0.8,
         rules=tuple(chance.sample(RULES, chance.randint(0, len(RULES)))),

@@ -207,7 +207,9 @@ def relevance_table(path: Path, embedder: MiniLM) -> Table:
     others = {
         "a random one": [int((number + 1 + chance.integers(count - 1)) % count) for number in range(count)],
         "the one most like it (embedding)": alike.most_similar(),
-        "the one most like the question (embedding)": nearest_other(alike.question_vectors @ alike.answer_vectors.T),
+        "the one most like the question (embedding)": nearest_other(
+            np.asarray(alike.question_vectors @ alike.answer_vectors.T, np.float64)
+        ),
         "the one most like the question (overlap)": nearest_other(shared),
     }
     table = Table(f"own answer against, {count} held-out questions", "AUROC", "overlap (baseline)")

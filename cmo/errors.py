@@ -13,6 +13,8 @@
     │   └── BudgetExhausted        asking it could cost more than may still be spent
     ├── TranslationUnavailable     nobody can translate at the moment
     ├── NotAssessed                an answer's quality cannot be told
+    ├── FlagMalformed              a feature flag is written wrongly
+    ├── FlagChanged                a feature flag is not as whoever changes it believes it to be
     └── QuestionTooLong            a question is longer than can be searched for
 
 Adapters turn foreign errors into these at their edge, with `from error`. Messages name the thing and
@@ -89,6 +91,14 @@ class TranslationUnavailable(OracleError):
 
 class NotAssessed(OracleError):
     """An answer's quality cannot be told; the message says why."""
+
+
+class FlagMalformed(OracleError):
+    """A feature flag is written wrongly. The message says where, and what is allowed."""
+
+
+class FlagChanged(OracleError):
+    """A feature flag is not at the version that whoever changes it has seen. The message names the present one."""
 
 
 class QuestionTooLong(OracleError):

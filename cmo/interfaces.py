@@ -18,6 +18,7 @@ from cmo.values import (
     EngineRequest,
     Event,
     Extraction,
+    Feature,
     Feedback,
     Keywords,
     LibraryState,
@@ -160,6 +161,13 @@ class FeedbackBook(Protocol):
         Raises:
             OracleError: there is no such answer, or it cannot be kept; the message can be shown.
         """
+
+
+class Toggles(Protocol):
+    """What is switched on for whom."""
+
+    def is_on(self, feature: Feature, question: Question) -> bool:
+        """Whether the person who asks has the feature. Reads memory only."""
 
 
 class Retriever(Protocol):

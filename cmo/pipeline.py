@@ -27,6 +27,7 @@ from cmo.interfaces import (
     QuestionClassifier,
     QuestionRewriter,
     QuestionTranslator,
+    Toggles,
 )
 from cmo.logs import fields
 from cmo.phrases import Phrase
@@ -39,6 +40,7 @@ from cmo.values import (
     EngineEvent,
     EngineRequest,
     Event,
+    Feature,
     Finished,
     Quality,
     Question,
@@ -90,11 +92,10 @@ class Scores(Protocol):
 class Checking:
     """How answers are checked: by whom and how long, who remembers their quality, and which are poor.
 
-    `second_opinion_below` is the composite, 0 to 1, under which another engine is asked; 0 for never. Without an
-    `assessor` nothing is assessed.
+    `second_opinion_below` is the composite, 0 to 1, under which another engine is asked; 0 for never.
     """
 
-    assessor: Assessor | None
+    assessor: Assessor
     seconds: float
     scores: Scores
     second_opinion_below: float
@@ -144,6 +145,7 @@ class QuestionPipeline:
         compounds: CompoundFinder,
         answer_translator: AnswerTranslator | None,
         translation_seconds: float,
+        toggles: Toggles,
         ledger: Ledger,
         mode: str,
         timeout_seconds: float,
@@ -159,6 +161,7 @@ class QuestionPipeline:
         self._compounds = compounds
         self._answer_translator = answer_translator
         self._translation_seconds = translation_seconds
+        self._toggles = toggles
         self._ledger = ledger
         self._mode = mode
         self._timeout_seconds = timeout_seconds
@@ -276,7 +279,7 @@ class QuestionPipeline:
 
     async def _assessed(self, journey: _Journey, request: EngineRequest, asked: Asked) -> _Candidate:
         assessor, seconds = self._checking.assessor, self._checking.seconds
-        if assessor is None:
+        if not self._toggles.is_on(Feature.QUALITY_ASSESSMENT, journey.question):
             return _Candidate(asked=asked, not_assessed=Phrase("The check of sentences is switched off."))
         if not asked.draft.answered:
             return _Candidate(asked=asked)
@@ -296,9 +299,7 @@ class QuestionPipeline:
     def _second_engine(self, journey: _Journey, decision: Decision, candidate: _Candidate) -> str | None:
         asked = candidate.asked
         floor = self._checking.second_opinion_below
-        if self._checking.assessor is None or not is_poor(
-            candidate.quality, answered=asked.draft.answered, floor=floor
-        ):
+        if not is_poor(candidate.quality, answered=asked.draft.answered, floor=floor):
             return None
         tried = {asked.engine, *(failure.engine for failure in asked.failures)}
         return whom_to_ask(decision, tried, seconds=self._timeout_seconds - journey.seconds)
@@ -348,7 +349,8 @@ class QuestionPipeline:
 
     async def _translate(self, journey: _Journey, asked: Asked) -> str:
         """Put the answer into the question's language, or note why it stays in English; the note is given back."""
-        if self._answer_translator is None:
+        wanted = self._toggles.is_on(Feature.MULTI_LANGUAGE, journey.question)
+        if self._answer_translator is None or not wanted:
             note: str = telling.WRITTEN_IN_ENGLISH if asked.draft.written else telling.IN_ENGLISH
             journey.notes.append(note)
             return note

@@ -55,6 +55,14 @@ class Extraction(StrEnum):
     MODEL = "model"
 
 
+class FlagsFrom(StrEnum):
+    """Where feature flags come from."""
+
+    DATABASE = "database"
+    FILE = "file"
+    ENVIRONMENT = "environment"
+
+
 class QueryMode(StrEnum):
     """LightRAG's ways to search."""
 
@@ -142,6 +150,7 @@ BIOMEDICAL_DOMAINS = (
 """Sites of biomedical literature, registries, regulators and metabolite databases."""
 
 _DOMAIN = re.compile(r"(?=.{1,253}$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}")
+_FLAG = re.compile(r"[a-z0-9][a-z0-9_.-]{0,79}=(?:on|off|true|false|100|\d{1,2}(?:\.\d{1,6})?)")
 _HTTP = re.compile(r"https?://[^\s/?#@]+(?:/[^\s?#]*)?")
 
 
@@ -157,6 +166,13 @@ def _domains(domains: tuple[str, ...]) -> tuple[str, ...]:
     if len(domains) > MOST_DOMAINS or not all(_DOMAIN.fullmatch(domain) for domain in domains):
         raise ValueError("not a list of domains")
     return domains
+
+
+def _flags(pairs: tuple[str, ...]) -> tuple[str, ...]:
+    names = {pair.partition("=")[0] for pair in pairs}
+    if len(names) < len(pairs) or not all(_FLAG.fullmatch(pair) for pair in pairs):
+        raise ValueError("not a list of flags")
+    return pairs
 
 
 def _http_url(url: str) -> str:
@@ -251,6 +267,22 @@ class Settings(BaseSettings):
         validation_alias=_names("CMO_ROUTING_RULES"),
         description="A TOML file with the conditional rules. Without it: news go to the web, and what the papers do "
         "not cover.",
+    )
+
+    flags_from: Annotated[FlagsFrom, _Lower] = Field(
+        FlagsFrom.DATABASE,
+        validation_alias=_names("CMO_FLAGS_FROM"),
+        description="Where feature flags come from: the database, changed by `cmo flags`, a file, or CMO_FLAGS.",
+    )
+    flags_file: _UserPath | None = Field(
+        None,
+        validation_alias=_names("CMO_FLAGS_FILE"),
+        description="The YAML file with the flags, for that choice; changes take effect within 5 seconds.",
+    )
+    flags: Annotated[tuple[str, ...], BeforeValidator(_listed), AfterValidator(_flags)] = Field(
+        (),
+        validation_alias=_names("CMO_FLAGS"),
+        description="The flags, for the choice environment, each on, off or on for a share of people in percent.",
     )
 
     circuit_breaker: bool = Field(
@@ -630,6 +662,7 @@ _ALLOWED = MappingProxyType(
         "perplexity_base_url": "an address that begins with http:// or https://",
         "perplexity_domains": f"at most {MOST_DOMAINS} domains, separated by commas, or *",
         "cache_url": "mem://, disk:// or redis://HOST",
+        "flags": "flags as NAME=on, NAME=off or NAME=25, separated by commas",
         "openai_api_key": "a key",
         "perplexity_api_key": "a key",
         "hash_salt": "a text",
@@ -729,6 +762,8 @@ def _unmet(settings: Settings) -> Iterator[str]:
     """What one setting asks of another that is not there."""
     if settings.translation is Translation.LIBRETRANSLATE and settings.libretranslate_url is None:
         yield "CMO_TRANSLATION is libretranslate, so LIBRETRANSLATE_URL has to name a server."
+    if settings.flags_from is FlagsFrom.FILE and settings.flags_file is None:
+        yield "CMO_FLAGS_FROM is file, so CMO_FLAGS_FILE has to name one."
     for name, asks in (
         ("CMO_TRANSLATION", settings.translation is Translation.MODEL),
         ("CMO_QUALITY_JUDGE", settings.quality_judge is Judge.MODEL),

@@ -293,6 +293,15 @@ class QuestionKind:
         return self.freshness >= 0.5
 
 
+class Feature(StrEnum):
+    """What can be switched on and off for people while the service runs, by the name of its flag."""
+
+    QUALITY_ASSESSMENT = "quality_assessment"
+    RESPONSE_CACHING = "response_caching"
+    ADVANCED_ROUTING = "advanced_routing"
+    MULTI_LANGUAGE = "multi_language"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoutingCheck:
     """One rule a routing decision passed: its name, whether it decided, and why in words for a person."""

@@ -32,6 +32,7 @@ from cmo.values import (
     EngineEvent,
     EngineRequest,
     Event,
+    Feature,
     Finished,
     ModelCall,
     NamedCompound,
@@ -50,6 +51,7 @@ from cmo.values import (
     Translated,
     Verdict,
 )
+from tests.toggles import FixedToggles
 
 CITATION = Citation(
     number=1, document="one.pdf", title="One", page=2, quote="Glucose rose.", url="/papers/doc-1.pdf#page=2"
@@ -264,7 +266,8 @@ class Journey:
     router: FakeRouter = field(default_factory=FakeRouter)
     classifier: FakeClassifier = field(default_factory=FakeClassifier)
     ledger: FakeLedger = field(default_factory=FakeLedger)
-    assessor: FakeAssessor | None = field(default_factory=FakeAssessor)
+    assessor: FakeAssessor = field(default_factory=FakeAssessor)
+    toggles: FixedToggles = field(default_factory=FixedToggles)
     scores: FakeScores = field(default_factory=FakeScores)
     answers: FakeAnswers | None = None
     timeout_seconds: float = 60.0
@@ -288,6 +291,7 @@ class Journey:
             compounds=FakeCompounds(),
             answer_translator=self.answers,
             translation_seconds=5.0,
+            toggles=self.toggles,
             ledger=self.ledger,
             mode="mix",
             timeout_seconds=self.timeout_seconds,
@@ -632,7 +636,6 @@ async def test_the_english_question_is_what_an_answer_is_assessed_by() -> None:
 
     await journey.answer(GERMAN)
 
-    assert journey.assessor is not None
     assert journey.assessor.asked == [f"[de] {GERMAN}"]
 
 
@@ -643,15 +646,30 @@ async def test_the_english_question_is_what_an_answer_is_assessed_by() -> None:
         (FakeAssessor(error=ModelUnavailable("No weights.")), 10.0, "No weights."),
         (FakeAssessor(error=ZeroDivisionError()), 10.0, "The check of the sentences failed."),
         (FakeAssessor(hangs=True), 0.01, "Checking the sentences took longer than 0.01 s."),
-        (None, 10.0, "The check of sentences is switched off."),
     ],
 )
 async def test_an_answer_that_cannot_be_assessed_is_shown_and_says_why(
-    assessor: FakeAssessor | None, seconds: float, why: str
+    assessor: FakeAssessor, seconds: float, why: str
 ) -> None:
     answer = await Journey(assessor=assessor, quality_seconds=seconds).answer()
 
     assert (answer.text, answer.quality, answer.not_assessed) == (ANSWERED.text, None, why)
+
+
+async def test_an_answer_is_not_assessed_for_whom_that_is_switched_off() -> None:
+    journey = Journey(toggles=FixedToggles(off=frozenset({Feature.QUALITY_ASSESSMENT})))
+
+    answer = await journey.answer()
+
+    assert (answer.quality, answer.not_assessed) == (None, "The check of sentences is switched off.")
+    assert journey.assessor.asked == []
+    assert (Feature.QUALITY_ASSESSMENT, "u") in journey.toggles.asked
+
+
+async def test_an_answer_stays_english_for_whom_languages_are_switched_off() -> None:
+    off = FixedToggles(off=frozenset({Feature.MULTI_LANGUAGE}))
+
+    assert (await Journey(answers=FakeAnswers(), toggles=off).answer(GERMAN)).text == ANSWERED.text
 
 
 async def test_the_quality_of_each_new_answer_is_remembered_for_its_engine() -> None:
@@ -739,7 +757,7 @@ async def test_when_neither_engine_answers_the_first_refusal_is_shown() -> None:
     [
         {"floor": 0.0},
         {"floor": 0.4},
-        {"assessor": None},
+        {"toggles": FixedToggles(off=frozenset({Feature.QUALITY_ASSESSMENT}))},
         {"timeout_seconds": 4.0},
         {"router": FakeRouter(decision=replace(TWO_ENGINES.decision, reason="user_choice"))},
         {"router": FakeRouter(decision=replace(TWO_ENGINES.decision, fallbacks=()))},

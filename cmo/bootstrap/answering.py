@@ -15,18 +15,22 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from cmo.bootstrap.checking import open_checking
+from cmo.bootstrap.flags import open_flags
 from cmo.bootstrap.languages import open_languages
 from cmo.bootstrap.money import SystemClock, open_budget, open_database
 from cmo.bootstrap.parts import embedder_called, graph_of, made_with, open_extractor
 from cmo.bootstrap.web import open_web_engine
 from cmo.dispatch.asking import Asking
+from cmo.dispatch.assignments import Assignments
 from cmo.dispatch.breakers import Breakers
+from cmo.dispatch.flags import Flags
 from cmo.dispatch.gateway import Gateway
 from cmo.dispatch.paid import PaidEmbedder, Payments
 from cmo.dispatch.rewriting import BudgetedRewriter
 from cmo.dispatch.router import Router, RoutingPolicy
 from cmo.dispatch.rules_file import read_rules
 from cmo.dispatch.spending import Spending
+from cmo.dispatch.toggles import FlagToggles
 from cmo.engines.library import ENGINE as PAPERS
 from cmo.engines.library import PapersEngine
 from cmo.engines.papers import PapersRetriever
@@ -46,6 +50,7 @@ from cmo.policy.breaker import BreakerRules, BreakerState, QualityRules, Recover
 from cmo.policy.rules import DEFAULT_RULES, Rule
 from cmo.pricing import retires_soon
 from cmo.settings import EngineChoice, Settings
+from cmo.storage.assignments import SqlAssignments
 from cmo.storage.breakers import SqlBreakerStore
 from cmo.storage.budget import SqlBudget
 from cmo.storage.conversations import SqlConversations
@@ -54,7 +59,7 @@ from cmo.storage.ledger import SqlLedger
 from cmo.storage.response_cache import ResponseCache, key_of
 from cmo.storage.response_stores import store_at
 from cmo.translation.detect import LanguageDetector
-from cmo.values import EngineRequest
+from cmo.values import EngineRequest, Feature
 
 _log = logging.getLogger(__name__)
 
@@ -77,6 +82,7 @@ class Application:
     feedback: SqlFeedback
     budget: SqlBudget
     breakers: Breakers
+    flags: Flags
     engines: tuple[Engine, ...]
 
     @property
@@ -147,6 +153,8 @@ async def open_application(settings: Settings) -> AsyncIterator[Application]:
         )
         await breakers.load()
         stack.push_async_callback(breakers.close)
+        flags = await open_flags(settings, database, clock, stack)
+        toggles = FlagToggles(flags, Assignments(flags, SqlAssignments(database), clock=clock), _defaults(settings))
         gateway = Gateway(engines, breakers=breakers, spending=spending)
         languages = await open_languages(settings, stack, extractor, served.chat, spending)
         pipeline = QuestionPipeline(
@@ -154,16 +162,25 @@ async def open_application(settings: Settings) -> AsyncIterator[Application]:
             rewriter=_rewriter(served.chat, extractor, spending, settings.answer_timeout_seconds),
             question_translator=languages.questions,
             classifier=QuestionKinds(embedder, clock),
-            router=Router(engines=engines, health=breakers, purse=budget, policy=policy, coverage=papers.coverage),
+            router=Router(
+                engines=engines,
+                health=breakers,
+                purse=budget,
+                policy=policy,
+                switches=toggles,
+                coverage=papers.coverage,
+            ),
             asking=Asking(
                 gateway=gateway,
                 cache=await _open_cache(settings, stack, clock),
                 key_of=_keys(engines),
+                toggles=toggles,
             ),
             checking=await open_checking(settings, embedder, served.chat, spending, breakers),
             compounds=AnswerCompounds(extractor),
             answer_translator=languages.answers,
             translation_seconds=settings.translation_timeout_seconds,
+            toggles=toggles,
             ledger=ledger,
             mode=settings.query_mode.value,
             timeout_seconds=settings.answer_timeout_seconds,
@@ -178,6 +195,7 @@ async def open_application(settings: Settings) -> AsyncIterator[Application]:
             feedback=SqlFeedback(database),
             budget=budget,
             breakers=breakers,
+            flags=flags,
             engines=engines,
         )
 
@@ -219,11 +237,11 @@ def _routing_policy(settings: Settings) -> RoutingPolicy:
         fallback_allowed=settings.fallback,
         salt=settings.hash_salt,
         rollout_percentage=settings.rollout,
-        conditional_routing=settings.conditional_routing,
         rules=rules,
         configuration="",
     )
-    return dataclasses.replace(policy, configuration=hashlib.sha256(repr(policy).encode()).hexdigest()[:8])
+    everything = repr((policy, settings.conditional_routing))
+    return dataclasses.replace(policy, configuration=hashlib.sha256(everything.encode()).hexdigest()[:8])
 
 
 def _embedder_of(info: GenerationInfo, embedders: Sequence[Embedder]) -> Embedder:
@@ -262,9 +280,17 @@ def _rewriter(
     )
 
 
-async def _open_cache(settings: Settings, stack: AsyncExitStack, clock: SystemClock) -> ResponseCache | None:
-    if not settings.response_cache:
-        return None
+def _defaults(settings: Settings) -> dict[Feature, bool]:
+    """What holds for features without a flag."""
+    return {
+        Feature.QUALITY_ASSESSMENT: settings.quality_assessment,
+        Feature.RESPONSE_CACHING: settings.response_cache,
+        Feature.ADVANCED_ROUTING: settings.conditional_routing,
+        Feature.MULTI_LANGUAGE: settings.multi_language,
+    }
+
+
+async def _open_cache(settings: Settings, stack: AsyncExitStack, clock: SystemClock) -> ResponseCache:
     store = store_at(settings.cache_url, folder=settings.storage_dir, entries=settings.cache_entries, clock=clock)
     cache = ResponseCache(store, seconds=settings.cache_seconds, clock=clock)
     await cache.open()

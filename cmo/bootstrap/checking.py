@@ -24,7 +24,7 @@ async def open_checking(
 ) -> Checking:
     """How answers are checked by these settings."""
     return Checking(
-        assessor=await _assessor(settings, embedder, chat, spending) if settings.quality_assessment else None,
+        assessor=await _assessor(settings, embedder, chat, spending),
         seconds=settings.quality_timeout_seconds,
         scores=breakers,
         second_opinion_below=settings.second_opinion_below,

@@ -45,9 +45,9 @@ async def open_languages(
     if service is None:
         return Languages(questions=by_words, answers=None)
 
-    answers = SentenceTranslator(service, names=scientific_names(extractor), own=OWN_SENTENCES)
     return Languages(
-        questions=ServiceQuestions(service, otherwise=by_words), answers=answers if settings.multi_language else None
+        questions=ServiceQuestions(service, otherwise=by_words),
+        answers=SentenceTranslator(service, names=scientific_names(extractor), own=OWN_SENTENCES),
     )
 
 

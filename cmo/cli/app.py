@@ -29,6 +29,8 @@ COMMANDS = MappingProxyType(
         "metabolite": "Tell what a metabolite's name stands for.",
         "entities": "Find the named things in each text on stdin, with their accessions.",
         "detect": "Tell the language of each text on stdin.",
+        "flags": "Show and change feature flags, each change with a reason.",
+        "experiment": "Plan how many people an experiment takes, and tell what its observations say.",
         "status": "Show engines, circuit breakers and budgets as they stand now.",
         "costs": "Show what was spent, and what may still be.",
         "doctor": "Check what is configured, what works, and what to do.",

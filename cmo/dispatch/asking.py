@@ -17,10 +17,11 @@ from typing import Any, Protocol, cast
 from cmo.dispatch.bill import Bill
 from cmo.dispatch.single_flight import SingleFlight
 from cmo.errors import BudgetExhausted, EngineUnavailable, OracleError
+from cmo.interfaces import Toggles
 from cmo.logs import fields
 from cmo.phrases import Phrase, joined
 from cmo.policy.routing import Reason, titled
-from cmo.values import Decision, Draft, EngineEvent, EngineRequest, Progress, TextPiece, TextWithdrawn
+from cmo.values import Decision, Draft, EngineEvent, EngineRequest, Feature, Progress, TextPiece, TextWithdrawn
 
 ATTEMPT_SHARE = 0.6
 """Share of the time left that an engine may take while there is another one to turn to."""
@@ -100,13 +101,15 @@ class Asking:
         self,
         *,
         gateway: Gateway,
-        cache: Cache | None,
+        cache: Cache,
         key_of: Callable[[str, EngineRequest], Awaitable[str]],
+        toggles: Toggles,
     ) -> None:
-        """Without a `cache` nothing is kept. `key_of` names everything an engine's answer depends on."""
+        """`key_of` names everything an engine's answer depends on."""
         self._gateway = gateway
         self._cache = cache
         self._key_of = key_of
+        self._toggles = toggles
         self._flights: SingleFlight[EngineEvent] = SingleFlight(
             withdrawal=TextWithdrawn(reason=BROKEN_OFF), concerns_all=_concerns_all
         )
@@ -141,7 +144,7 @@ class Asking:
 
     async def _attempt(self, attempt: _Attempt, bill: Bill) -> AsyncIterator[EngineEvent | Asked]:
         key = await self._key_of(attempt.engine, attempt.request)
-        kept = await self._cache.get(key) if self._cache is not None else None
+        kept = await self._cache.get(key) if self._keeps(attempt.request) else None
         if kept is not None:
             yield TextPiece(text=kept.draft.text)
             yield _kept(attempt.engine, kept)
@@ -156,15 +159,19 @@ class Asking:
     async def _make(self, key: str, attempt: _Attempt, bill: Bill) -> AsyncIterator[EngineEvent]:
         async with aclosing(cast("Any", self._gateway.ask(attempt.engine, attempt.request, bill))) as events:
             async for event in events:
-                if isinstance(event, Draft) and self._cache is not None and not event.degraded:
+                if isinstance(event, Draft) and not event.degraded and self._keeps(attempt.request):
                     await self._cache.put(key, event, seconds=FRESH_SECONDS if attempt.request.fresh else None)
                 yield event
 
+    def _keeps(self, request: EngineRequest) -> bool:
+        """Whether this person's answers are kept and given again."""
+        return self._toggles.is_on(Feature.RESPONSE_CACHING, request.question)
+
     async def _older(self, attempts: Sequence[_Attempt]) -> Asked | None:
         """An answer given before, however old, when nobody can give a new one."""
-        if self._cache is None:
-            return None
         for attempt in attempts:
+            if not self._keeps(attempt.request):
+                continue
             kept = await self._cache.get_stale(await self._key_of(attempt.engine, attempt.request))
             if kept is not None:
                 asked = _kept(attempt.engine, kept)

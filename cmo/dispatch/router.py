@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from cmo.errors import OracleError
-from cmo.interfaces import Engine
+from cmo.interfaces import Engine, Toggles
+from cmo.policy.flags import FlagValue
 from cmo.policy.routing import EngineFacts, RoutingFacts, decide
 from cmo.policy.rules import Rule, needs_coverage
-from cmo.values import Decision, EngineRequest, QuestionKind
+from cmo.values import Decision, EngineRequest, Feature, Question, QuestionKind
 
 
 class Health(Protocol):
@@ -25,6 +26,17 @@ class Health(Protocol):
 
     def is_quality_low(self, name: str) -> bool:
         """Whether recent answers were worse than is wanted."""
+
+
+class Switches(Toggles, Protocol):
+    """What an admin switches while the service runs."""
+
+    async def rollout(self, question: Question) -> FlagValue | None:
+        """Whether the main rollout leads the person to the home engine; None when the settings say so."""
+
+    @property
+    def revision(self) -> str:
+        """Names all that is switched; "" for nothing."""
 
 
 class Purse(Protocol):
@@ -44,7 +56,6 @@ class RoutingPolicy:
     fallback_allowed: bool
     salt: str
     rollout_percentage: float
-    conditional_routing: bool
     rules: tuple[Rule, ...]
     configuration: str
 
@@ -59,6 +70,7 @@ class Router:
         health: Health,
         purse: Purse,
         policy: RoutingPolicy,
+        switches: Switches,
         coverage: Callable[[str], Awaitable[float]],
     ) -> None:
         """`engines` are in order of preference, the home engine first; `coverage` tells how well the papers fit."""
@@ -66,6 +78,7 @@ class Router:
         self._health = health
         self._purse = purse
         self._policy = policy
+        self._switches = switches
         self._coverage = coverage
 
     async def decide(self, request: EngineRequest, kind: QuestionKind) -> Decision:
@@ -75,8 +88,12 @@ class Router:
     async def facts(self, request: EngineRequest, kind: QuestionKind) -> RoutingFacts:
         """Everything the decision depends on."""
         question, policy = request.question, self._policy
-        left, available, coverage = await asyncio.gather(
-            self._left(question.user_id), self._available(), self._covered(request.search_text)
+        by_rules = self._switches.is_on(Feature.ADVANCED_ROUTING, question)
+        left, available, coverage, flag = await asyncio.gather(
+            self._left(question.user_id),
+            self._available(),
+            self._covered(request.search_text, by_rules),
+            self._switches.rollout(question),
         )
         return RoutingFacts(
             engines=tuple(
@@ -90,8 +107,9 @@ class Router:
             user_id=question.user_id,
             salt=policy.salt,
             rollout_percentage=policy.rollout_percentage,
+            flag=flag,
             fallback_allowed=policy.fallback_allowed,
-            conditional_routing=policy.conditional_routing,
+            conditional_routing=by_rules,
             rules=policy.rules,
             characters=len(question.standalone),
             words=len(question.standalone.split()),
@@ -99,7 +117,7 @@ class Router:
             coverage=coverage,
             cohort=question.cohort,
             region=question.region,
-            configuration=policy.configuration,
+            configuration="-".join(filter(None, (policy.configuration, self._switches.revision))),
         )
 
     def _of(self, engine: Engine, request: EngineRequest, *, is_available: bool, left_usd: float | None) -> EngineFacts:
@@ -124,8 +142,8 @@ class Router:
     async def _available(self) -> list[bool]:
         return await asyncio.gather(*(engine.is_available() for engine in self._engines))
 
-    async def _covered(self, search_text: str) -> float | None:
-        if not (self._policy.conditional_routing and needs_coverage(self._policy.rules)):
+    async def _covered(self, search_text: str, by_rules: bool) -> float | None:
+        if not (by_rules and needs_coverage(self._policy.rules)):
             return None
         try:
             return await self._coverage(search_text)

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import hashlib
 
+HASH_VERSION = 1
+"""Changes whenever people would get other places than before; what was decided by other places is told by it."""
+
 LARGEST = 16**8 - 1
 """The largest number a person can have."""
 

@@ -18,6 +18,7 @@ from typing import NamedTuple, TypeAlias
 
 from cmo.phrases import Phrase, joined
 from cmo.policy.assignment import bucket, within
+from cmo.policy.flags import FlagValue
 from cmo.policy.rules import Rule, judge
 from cmo.values import Decision, QuestionKind, RoutingCheck
 
@@ -61,8 +62,9 @@ class RoutingFacts:
 
     `engines` are in order of preference; the first is the home engine, to which the rollout leads. `forced` is the
     engine set for everybody, `chosen` the one this person chose. `rollout_percentage` is the share of people for the
-    home engine. From `characters` on it is about the question, as rules.QuestionFacts says. `configuration` names the
-    version of everything an admin has set.
+    home engine; where there is a `flag` for it, that says instead whether this person belongs to them. From
+    `characters` on it is about the question, as rules.QuestionFacts says. `configuration` names the version of
+    everything an admin has set.
     """
 
     engines: tuple[EngineFacts, ...]
@@ -73,6 +75,7 @@ class RoutingFacts:
     user_id: str
     salt: str
     rollout_percentage: float
+    flag: FlagValue | None
     fallback_allowed: bool
     conditional_routing: bool
     rules: tuple[Rule, ...]
@@ -295,6 +298,8 @@ def _rule(rule: Rule, facts: RoutingFacts, left: Engines) -> Verdict:
 
 def _rollout(facts: RoutingFacts, left: Engines) -> Verdict:
     """The home engine, which comes first, for its share of people; the next one for the others."""
+    if facts.flag is not None:
+        return _by_flag(facts, facts.flag, left)
     home = facts.engines[0].name
     share, place = facts.rollout_percentage, bucket(facts.user_id, facts.salt)
     if within(place, share):
@@ -313,6 +318,20 @@ def _rollout(facts: RoutingFacts, left: Engines) -> Verdict:
     )
     others = tuple(engine for engine in left if engine.name != home)
     return Verdict(Reason.ROLLOUT, words, others, Reason.ROLLOUT)
+
+
+def _by_flag(facts: RoutingFacts, flag: FlagValue, left: Engines) -> Verdict:
+    """The home engine for those who have it by the flag of the rollout, in one of its variants or plainly."""
+    home = facts.engines[0].name
+    if flag.value:
+        chosen, words = left, Phrase("The flag of the rollout sends you to {engine}.", engine=spoken(home))
+    else:
+        chosen = tuple(engine for engine in left if engine.name != home)
+        words = Phrase("The flag of the rollout does not send you to {engine}.", engine=spoken(home))
+    if flag.variant is None:
+        return Verdict(Reason.ROLLOUT, words, chosen, Reason.ROLLOUT)
+    name = f"variant:{flag.variant.name}"
+    return Verdict(name, words, chosen, name, flag.variant.name)
 
 
 def _usable(facts: RoutingFacts) -> Engines:

@@ -19,6 +19,7 @@ from cmo.values import (
     Draft,
     EngineEvent,
     EngineRequest,
+    Feature,
     ModelCall,
     Progress,
     Question,
@@ -26,6 +27,7 @@ from cmo.values import (
     TextPiece,
     TextWithdrawn,
 )
+from tests.toggles import FixedToggles
 
 DECISION = Decision(engine="lightrag", reason="rollout", bucket=1.0, configuration="c", fallbacks=("perplexity",))
 CALL = ModelCall(engine="e", model="m", stage=CallStage.ANSWER, outcome=CallOutcome.OK, cost_usd=0.01)
@@ -100,7 +102,9 @@ async def key_of(name: str, request: EngineRequest) -> str:
 
 
 def asking(gateway: FakeGateway, cache: FakeCache | None = None) -> Asking:
-    return Asking(gateway=gateway, cache=cache, key_of=key_of)
+    """Without a `cache` keeping answers is switched off."""
+    off = frozenset({Feature.RESPONSE_CACHING}) if cache is None else frozenset()
+    return Asking(gateway=gateway, cache=cache or FakeCache(), key_of=key_of, toggles=FixedToggles(off=off))
 
 
 async def events_of(

@@ -9,9 +9,11 @@ import pytest
 from cmo.dispatch.router import Router, RoutingPolicy
 from cmo.errors import EngineUnavailable, OracleError, StorageUnavailable
 from cmo.interfaces import Book
+from cmo.policy.flags import FlagReason, FlagValue
 from cmo.policy.routing import EngineFacts, RoutingFacts
 from cmo.policy.rules import Rule
-from cmo.values import EngineEvent, EngineRequest, Question, QuestionKind, QuestionType
+from cmo.values import EngineEvent, EngineRequest, Feature, Question, QuestionKind, QuestionType
+from tests.toggles import FixedToggles
 
 KIND = QuestionKind(type=QuestionType.VALUE, freshness=0.2)
 REQUEST = EngineRequest(
@@ -37,10 +39,10 @@ POLICY = RoutingPolicy(
     fallback_allowed=True,
     salt="s",
     rollout_percentage=100.0,
-    conditional_routing=True,
     rules=(Rule(name="short", engine="perplexity", max_words=2),),
     configuration="c0ffee",
 )
+RULES_OFF = frozenset({Feature.ADVANCED_ROUTING})
 BY_COVERAGE = Rule(name="not_covered", engine="perplexity", coverage_below=0.3)
 
 
@@ -114,6 +116,7 @@ class World:
     purse: FakePurse = field(default_factory=FakePurse)
     coverage: FakeCoverage = field(default_factory=FakeCoverage)
     policy: RoutingPolicy = POLICY
+    switches: FixedToggles = field(default_factory=FixedToggles)
 
     @property
     def router(self) -> Router:
@@ -122,6 +125,7 @@ class World:
             health=self.health,
             purse=self.purse,
             policy=self.policy,
+            switches=self.switches,
             coverage=self.coverage,
         )
 
@@ -140,6 +144,16 @@ async def test_policy_person_and_question_are_taken_over() -> None:
     assert (facts.salt, facts.rollout_percentage, facts.configuration) == ("s", 100.0, "c0ffee")
     assert (facts.rules, facts.conditional_routing, facts.fallback_allowed) == (POLICY.rules, True, True)
     assert (facts.integration_enabled, facts.emergency_stopped, facts.forced) == (True, frozenset(), None)
+
+
+async def test_what_is_switched_is_looked_up_for_the_person_and_named_in_the_configuration() -> None:
+    flag = FlagValue(value=False, reason=FlagReason.ROLLOUT, version=7)
+    world = World(switches=FixedToggles(flag=flag, revision="12", off=RULES_OFF))
+
+    facts = await world.facts()
+
+    assert (facts.flag, facts.conditional_routing, facts.configuration) == (flag, False, "c0ffee-12")
+    assert world.switches.asked == [(Feature.ADVANCED_ROUTING, "ann")]
 
 
 async def test_engines_keep_their_order() -> None:
@@ -202,12 +216,12 @@ async def test_how_well_the_papers_fit_is_looked_up_when_a_rule_asks_for_it() ->
 
 
 @pytest.mark.parametrize(
-    "policy",
-    [POLICY, replace(POLICY, rules=(BY_COVERAGE,), conditional_routing=False), replace(POLICY, rules=())],
+    ("rules", "off"),
+    [(POLICY.rules, frozenset()), ((BY_COVERAGE,), RULES_OFF), ((), frozenset())],
     ids=["no rule asks", "rules are off", "no rules"],
 )
-async def test_otherwise_nothing_is_searched(policy: RoutingPolicy) -> None:
-    world = World(policy=policy)
+async def test_otherwise_nothing_is_searched(rules: tuple[Rule, ...], off: frozenset[Feature]) -> None:
+    world = World(policy=replace(POLICY, rules=rules), switches=FixedToggles(off=off))
 
     assert (await world.facts()).coverage is None
     assert world.coverage.asked == []

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cmo.policy.assignment import bucket
+from cmo.policy.flags import FeatureVariant, FlagReason, FlagValue
 from cmo.policy.routing import EngineFacts, Reason, RoutingFacts, decide
 from cmo.policy.rules import Rule
 from cmo.values import Decision, QuestionKind, QuestionType
@@ -57,6 +58,7 @@ def facts(
     words: int = 8,
     freshness: float = 0.1,
     coverage: float | None = None,
+    flag: FlagValue | None = None,
 ) -> RoutingFacts:
     return RoutingFacts(
         engines=engines or (PAPERS, WEB),
@@ -67,6 +69,7 @@ def facts(
         user_id=user_id,
         salt=SALT,
         rollout_percentage=percentage,
+        flag=flag,
         fallback_allowed=fallback,
         conditional_routing=rules is not None,
         rules=rules or (),
@@ -349,6 +352,7 @@ all_facts = st.builds(
     salt=st.text(max_size=4),
     rollout_percentage=st.floats(min_value=0, max_value=100),
     fallback_allowed=st.booleans(),
+    flag=st.none(),
     conditional_routing=st.booleans(),
     rules=some_rules,
     characters=st.integers(min_value=0, max_value=2_000),
@@ -425,3 +429,25 @@ def test_a_person_gets_the_engine_they_chose_whenever_it_may_be_asked_and_paid(g
     chosen = usable(given_facts).get(given_facts.chosen or "")
     if chosen is not None and chosen.affordable:
         assert decide(given_facts).engine == chosen.name
+
+
+ON = FlagValue(value=True, reason=FlagReason.ROLLOUT, version=3)
+OFF = FlagValue(value=False, reason=FlagReason.DISABLED, version=3)
+
+
+def test_a_flag_of_the_rollout_takes_the_place_of_its_percentage() -> None:
+    assert decide(facts(percentage=0, flag=ON)).engine == "lightrag"
+    assert decide(facts(percentage=100, flag=OFF)).engine == "perplexity"
+    assert decide(facts(flag=ON)).reason == decide(facts(flag=OFF)).reason == "rollout"
+
+
+def test_a_variant_of_the_rollouts_flag_is_the_reason_and_the_rule() -> None:
+    variant = FeatureVariant(name="balanced", weight=1.0)
+    decision = decide(facts(flag=replace(ON, variant=variant, reason=FlagReason.AB_TEST)))
+
+    assert (decision.engine, decision.reason, decision.rule) == ("lightrag", "variant:balanced", "balanced")
+
+
+def test_what_comes_before_the_rollout_comes_before_its_flag() -> None:
+    assert decide(facts(chosen="perplexity", flag=ON)).engine == "perplexity"
+    assert decide(facts(replace(PAPERS, breaker_open=True), WEB, flag=ON)).reason == "circuit_open"

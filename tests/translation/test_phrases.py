@@ -15,6 +15,7 @@ import pytest
 from cmo.errors import CircuitOpen, EngineUnavailable, OracleError
 from cmo.phrases import Phrase, joined
 from cmo.policy.explanation import explanation
+from cmo.policy.flags import FlagReason, FlagValue
 from cmo.policy.routing import EngineFacts, RoutingFacts, decide
 from cmo.policy.rules import DEFAULT_RULES, Rule
 from cmo.storage.database import Database, migrate
@@ -215,6 +216,7 @@ def test_why_this_engine_is_told_without_a_word_of_english() -> None:
         user_id="u",
         salt="s",
         rollout_percentage=50,
+        flag=None,
         fallback_allowed=True,
         conditional_routing=True,
         rules=(*DEFAULT_RULES, Rule(name="short", engine="perplexity", max_words=3, regions=("asia",))),
@@ -229,6 +231,8 @@ def test_why_this_engine_is_told_without_a_word_of_english() -> None:
     for changed in (
         facts,
         replace(facts, words=2, region="asia"),
+        replace(facts, rules=(), flag=FlagValue(value=True, reason=FlagReason.ROLLOUT)),
+        replace(facts, rules=(), flag=FlagValue(value=False, reason=FlagReason.ROLLOUT)),
         replace(facts, chosen="perplexity"),
         replace(facts, engines=(replace(papers, breaker_open=True), replace(web, quality_low=True))),
         replace(facts, engines=(replace(papers, affordable=False), replace(web, affordable=False))),
