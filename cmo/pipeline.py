@@ -192,7 +192,7 @@ class QuestionPipeline:
         finally:
             recording = time.perf_counter()
             await asyncio.shield(self._record(journey, outcome))
-        yield _ended(Stage.RECORD, recording, outcome)
+        yield _ended(Stage.RECORD, recording, Phrase("Recorded."))
         yield Finished(answer=journey.answer)
 
     async def decide(self, question: Question) -> Decision:

@@ -59,6 +59,7 @@ from cmo.storage.ledger import SqlLedger
 from cmo.storage.response_cache import ResponseCache, key_of
 from cmo.storage.response_stores import store_at
 from cmo.translation.detect import LanguageDetector
+from cmo.translation.phrases import read_catalogues
 from cmo.values import EngineRequest, Feature
 
 _log = logging.getLogger(__name__)
@@ -92,6 +93,7 @@ class Application:
 
     async def get_ready(self) -> None:
         """Load what the first question would have to wait for. What fails is left to that question, which tells."""
+        await asyncio.to_thread(read_catalogues)
         with contextlib.suppress(ModelUnavailable):
             await asyncio.to_thread(self.embedder.load)
         await self.retriever.get_ready()

@@ -31,6 +31,8 @@ COMMANDS = MappingProxyType(
         "detect": "Tell the language of each text on stdin.",
         "flags": "Show and change feature flags, each change with a reason.",
         "experiment": "Plan how many people an experiment takes, and tell what its observations say.",
+        "rollout": "Plan how a new engine reaches people, stage by stage.",
+        "simulate": "Try out on made-up questions what the rules of this program would do.",
         "status": "Show engines, circuit breakers and budgets as they stand now.",
         "costs": "Show what was spent, and what may still be.",
         "doctor": "Check what is configured, what works, and what to do.",

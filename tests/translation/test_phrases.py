@@ -20,7 +20,7 @@ from cmo.policy.routing import EngineFacts, RoutingFacts, decide
 from cmo.policy.rules import DEFAULT_RULES, Rule
 from cmo.storage.database import Database, migrate
 from cmo.storage.ledger import SqlLedger
-from cmo.translation.phrases import LANGUAGES, catalogue, in_language
+from cmo.translation.phrases import LANGUAGES, catalogue, in_language, read_catalogues
 from cmo.values import Answer, Decision, Question, QuestionKind, QuestionType, RoutingCheck
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -293,3 +293,11 @@ async def test_a_decision_is_stored_as_plain_text(tmp_path: Path) -> None:
 
 def test_a_catalogue_is_read_once() -> None:
     assert catalogue("de") is catalogue("de")
+
+
+def test_once_all_translations_are_read_none_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    catalogue.cache_clear()
+    read_catalogues()
+    monkeypatch.setattr(polib, "pofile", None)
+
+    assert all(catalogue(language) for language in LANGUAGES)

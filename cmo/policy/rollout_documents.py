@@ -1,0 +1,73 @@
+"""Rollouts as JSON: plans and states written, read and checked, with a version so that an older one is recognised.
+
+Pure. What is read is the same as what was written, to the last digit.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from cmo.policy.rollout import RolloutState
+from cmo.policy.rollout_plan import RolloutPlan
+
+VERSION = 1
+"""Of the form of the documents, and of what the evidence in them means."""
+
+T = TypeVar("T")
+
+
+def plan_document(plan: RolloutPlan) -> dict[str, Any]:
+    """The plan as a document of JSON."""
+    return {"version": VERSION, "plan": _plans().dump_python(plan, mode="json")}
+
+
+def plan_from(text: str | bytes) -> RolloutPlan:
+    """The plan a document describes.
+
+    Raises:
+        ValueError: it describes none; says where and why.
+    """
+    return _read(text, "plan", _plans())
+
+
+def state_text(state: RolloutState) -> str:
+    """The state as JSON, the plan in it."""
+    return json.dumps({"version": VERSION, "state": _states().dump_python(state, mode="json")})
+
+
+def state_from(text: str | bytes) -> RolloutState:
+    """The state that was written.
+
+    Raises:
+        ValueError: it is none, or one of another version.
+    """
+    state = _read(text, "state", _states())
+    if not 0 <= state.stage <= state.plan.last or len(state.tracks) != len(state.plan.criteria):
+        raise ValueError("The state does not fit its plan.")
+    return state
+
+
+def _read(text: str | bytes, key: str, adapter: TypeAdapter[T]) -> T:
+    document = json.loads(text)
+    if not isinstance(document, dict) or document.get("version") != VERSION or key not in document:
+        raise ValueError(f'It is no {key} of version {VERSION}: "version" and "{key}" are needed.')
+    try:
+        return adapter.validate_python(document[key])
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise ValueError(f"{place or key}: {first['msg']}.") from error
+
+
+@cache
+def _plans() -> TypeAdapter[RolloutPlan]:
+    return TypeAdapter(RolloutPlan)
+
+
+@cache
+def _states() -> TypeAdapter[RolloutState]:
+    return TypeAdapter(RolloutState)
