@@ -37,11 +37,13 @@ from cmo.values import (
     Answer,
     Citation,
     Decision,
+    Draft,
     EngineEvent,
     EngineRequest,
     Event,
     Feature,
     Finished,
+    NamedCompound,
     Quality,
     Question,
     QuestionKind,
@@ -361,6 +363,9 @@ class QuestionPipeline:
             note = telling.kept_english(journey.translated)
         except OracleError as error:
             note = telling.not_translated(error.words)
+        except Exception:  # nobody loses an answer by a mistake in what comes after it
+            _log.exception("translation_failed")
+            note = telling.not_translated("")
         if note:
             journey.notes.append(note)
         return note
@@ -393,8 +398,16 @@ class QuestionPipeline:
             translated_by=translated.service if translated else "",
             kept_english=translated.kept if translated else 0,
             second_opinion=journey.second_opinion,
-            compounds=await asyncio.to_thread(self._compounds.compounds, draft.text) if draft.answered else (),
+            compounds=await self._named(draft) if draft.answered else (),
         )
+
+    async def _named(self, draft: Draft) -> tuple[NamedCompound, ...]:
+        """The metabolites a draft speaks of."""
+        try:
+            return await asyncio.to_thread(self._compounds.compounds, draft.text)
+        except Exception:  # as for translating
+            _log.exception("naming_failed")
+            return ()
 
     async def _kind(self, searched: str) -> QuestionKind:
         try:

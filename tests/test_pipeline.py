@@ -207,10 +207,15 @@ class FakeScores:
         self.told.append((name, composite))
 
 
+@dataclass
 class FakeCompounds:
-    """Finds glucose."""
+    """Finds glucose, or fails."""
+
+    broken: bool = False
 
     def compounds(self, text: str) -> tuple[NamedCompound, ...]:
+        if self.broken:
+            raise ZeroDivisionError
         return (NamedCompound(name="glucose", written=("Glucose",), accessions=()),) if "Glucose" in text else ()
 
 
@@ -218,7 +223,7 @@ class FakeCompounds:
 class FakeAnswers:
     """Translates by shouting, or fails."""
 
-    error: OracleError | None = None
+    error: Exception | None = None
     kept: int = 0
     service: str = "Fake"
 
@@ -270,6 +275,7 @@ class Journey:
     toggles: FixedToggles = field(default_factory=FixedToggles)
     scores: FakeScores = field(default_factory=FakeScores)
     answers: FakeAnswers | None = None
+    compounds: FakeCompounds = field(default_factory=FakeCompounds)
     timeout_seconds: float = 60.0
     quality_seconds: float = 10.0
     floor: float = 0.6
@@ -288,7 +294,7 @@ class Journey:
                 scores=self.scores,
                 second_opinion_below=self.floor,
             ),
-            compounds=FakeCompounds(),
+            compounds=self.compounds,
             answer_translator=self.answers,
             translation_seconds=5.0,
             toggles=self.toggles,
@@ -817,6 +823,15 @@ async def test_an_answer_nobody_can_translate_is_shown_in_english_and_says_why()
 
     assert (answer.text, answer.original) == (ANSWERED.text, "")
     assert answer.notice == "The answer could not be translated and is in English. It is offline."
+
+
+async def test_a_mistake_in_what_comes_after_an_answer_loses_nobody_the_answer() -> None:
+    journey = Journey(answers=FakeAnswers(error=ZeroDivisionError()), compounds=FakeCompounds(broken=True))
+
+    answer = await journey.answer(GERMAN)
+
+    assert (answer.text, answer.compounds) == (ANSWERED.text, ())
+    assert answer.notice == "The answer could not be translated and is in English."
 
 
 async def test_sentences_that_stayed_english_are_told_of() -> None:

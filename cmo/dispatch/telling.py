@@ -71,8 +71,8 @@ def notice(asked: Asked, *notes: str) -> str | None:
 
 
 def not_translated(why: str) -> str:
-    """Why the answer stays in English."""
-    return joined((Phrase("The answer could not be translated and is in English."), why))
+    """Why the answer stays in English; `why` may be "" where nobody knows."""
+    return joined(filter(None, (Phrase("The answer could not be translated and is in English."), why)))
 
 
 def kept_english(result: Translated | None) -> str:
