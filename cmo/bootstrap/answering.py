@@ -54,6 +54,7 @@ from cmo.storage.assignments import SqlAssignments
 from cmo.storage.breakers import SqlBreakerStore
 from cmo.storage.budget import SqlBudget
 from cmo.storage.conversations import SqlConversations
+from cmo.storage.emergency import EmergencyFile
 from cmo.storage.feedback import SqlFeedback
 from cmo.storage.ledger import SqlLedger
 from cmo.storage.response_cache import ResponseCache, key_of
@@ -156,7 +157,12 @@ async def open_application(settings: Settings) -> AsyncIterator[Application]:
         await breakers.load()
         stack.push_async_callback(breakers.close)
         flags = await open_flags(settings, database, clock, stack)
-        toggles = FlagToggles(flags, Assignments(flags, SqlAssignments(database), clock=clock), _defaults(settings))
+        toggles = FlagToggles(
+            flags,
+            Assignments(flags, SqlAssignments(database), clock=clock),
+            _defaults(settings),
+            EmergencyFile(settings.storage_dir, engines=[choice.value for choice in EngineChoice]).stopped,
+        )
         gateway = Gateway(engines, breakers=breakers, spending=spending)
         languages = await open_languages(settings, stack, extractor, served.chat, spending)
         pipeline = QuestionPipeline(

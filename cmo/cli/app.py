@@ -33,6 +33,7 @@ COMMANDS = MappingProxyType(
         "experiment": "Plan how many people an experiment takes, and tell what its observations say.",
         "rollout": "Plan how a new engine reaches people, stage by stage.",
         "simulate": "Try out on made-up questions what the rules of this program would do.",
+        "emergency": "Take engines out of service at once, and put them back.",
         "status": "Show engines, circuit breakers and budgets as they stand now.",
         "costs": "Show what was spent, and what may still be.",
         "doctor": "Check what is configured, what works, and what to do.",

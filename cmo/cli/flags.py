@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 import json
 import random
 import sys
@@ -30,7 +29,7 @@ from cmo.cli.flag_views import (
     tell,
     value_as_json,
 )
-from cmo.cli.options import JsonOption, StorageOption, readable, settings_for
+from cmo.cli.options import JsonOption, StorageOption, readable, settings_for, system_user
 from cmo.cli.output import out, print_json, say
 from cmo.cli.records import from_records
 from cmo.cli.session import errors_as_sentences
@@ -311,14 +310,7 @@ async def _with_store(settings: Settings, change: Callable[[SqlFlags], Awaitable
 
 
 def _by(author: str | None, reason: str) -> Authorship:
-    return Authorship(author=readable(author or _system_user()), reason=readable(reason), at=datetime.now(UTC))
-
-
-def _system_user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, ImportError, OSError):
-        return "unknown"  # a container may run under a number that has no name
+    return Authorship(author=readable(author or system_user()), reason=readable(reason), at=datetime.now(UTC))
 
 
 def _document(file: Path | None) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 from pathlib import Path
 from typing import Annotated
 
@@ -72,3 +73,11 @@ def one_question(question: str | None, *, batch: bool) -> str | None:
 def readable(text: str) -> str:
     """The text with "?" in place of bytes that were no UTF-8, which nothing further down could store."""
     return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def system_user() -> str:
+    """Who runs the command."""
+    try:
+        return getpass.getuser()
+    except (KeyError, ImportError, OSError):
+        return "unknown"  # a container may run under a number that has no name

@@ -34,6 +34,9 @@ class Switches(Toggles, Protocol):
     async def rollout(self, question: Question) -> FlagValue | None:
         """Whether the main rollout leads the person to the home engine; None when the settings say so."""
 
+    def stopped(self) -> frozenset[str]:
+        """The engines that an emergency stop has taken out of service."""
+
     @property
     def revision(self) -> str:
         """Names all that is switched; "" for nothing."""
@@ -100,7 +103,7 @@ class Router:
                 self._of(engine, request, is_available=there, left_usd=left)
                 for engine, there in zip(self._engines, available, strict=True)
             ),
-            emergency_stopped=policy.emergency_stopped,
+            emergency_stopped=policy.emergency_stopped | self._switches.stopped(),
             integration_enabled=policy.integration_enabled,
             forced=policy.forced,
             chosen=question.choice,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from cmo.dispatch.assignments import Assignments
 from cmo.dispatch.flags import Flags
@@ -13,8 +13,15 @@ from cmo.values import Feature, Question
 class FlagToggles:
     """The flags that the oracle itself obeys, for whoever asks a question. An `interfaces.Toggles`."""
 
-    def __init__(self, flags: Flags, assignments: Assignments, defaults: Mapping[Feature, bool]) -> None:
-        """`defaults` are the settings, which hold for features without a flag."""
+    def __init__(
+        self,
+        flags: Flags,
+        assignments: Assignments,
+        defaults: Mapping[Feature, bool],
+        stopped: Callable[[], frozenset[str]],
+    ) -> None:
+        """`defaults` are the settings, which hold for features without a flag; `stopped` tells of emergency stops."""
+        self._stopped = stopped
         self._flags = flags
         self._assignments = assignments
         self._defaults = defaults
@@ -30,6 +37,10 @@ class FlagToggles:
         """
         value = await self._assignments.evaluate(MAIN_ROLLOUT, _person(question))
         return None if value.reason is FlagReason.UNKNOWN else value
+
+    def stopped(self) -> frozenset[str]:
+        """The engines that an emergency stop has taken out of service."""
+        return self._stopped()
 
     @property
     def revision(self) -> str:

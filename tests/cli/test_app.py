@@ -11,7 +11,7 @@ from cmo import __version__
 from cmo.cli.app import COMMANDS, app
 
 USAGE = 2
-WITHOUT_PAPERS = {"metabolite", "entities", "detect", "assess", "flags", "experiment", "rollout", "simulate"}
+WITHOUT_PAPERS = frozenset("metabolite entities detect assess flags experiment rollout simulate emergency".split())
 """Commands about names, about texts on stdin, or about no papers at all."""
 
 

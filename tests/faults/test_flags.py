@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import shutil
+import sqlite3
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,11 +16,13 @@ import pytest
 from cmo.errors import StorageUnavailable
 from cmo.policy.flag_documents import flag_from
 from cmo.storage.database import Database
+from cmo.storage.emergency import EmergencyFile
 from cmo.storage.flags import Authorship, SqlFlags
 from cmo.values import Decision
 from tests.faults.test_checked_answers import answer_of, world
 from tests.faults.world import World
 
+NOW = datetime(2026, 11, 21, tzinfo=UTC)
 SECONDS = 5.0
 """How soon a change made elsewhere has to be in force."""
 
@@ -95,6 +100,25 @@ async def test_kept_answers_can_be_switched_off(library: Path, tmp_path: Path) -
         await put(opened, "response_caching", {"status": "disabled"})
 
         assert (await answer_of(opened)).cached_seconds is None
+
+
+async def test_an_emergency_stop_is_obeyed_by_the_next_question_while_the_database_is_locked(
+    library: Path, tmp_path: Path
+) -> None:
+    storage = tmp_path / "storage"
+    shutil.copytree(library / "storage", storage)
+    engines = ("lightrag", "perplexity")
+    async with world(library, tmp_path, rollout_percentage=100.0, storage_dir=storage) as opened:
+        assert (await decision_for(opened)).engine == "lightrag"
+        with contextlib.closing(sqlite3.connect(opened.database)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            EmergencyFile(storage, engines=engines).stop(["lightrag"], author="ann", reason="a test", at=NOW)
+            stopped = await decision_for(opened)
+            EmergencyFile(storage, engines=engines).lift(author="ann", reason="mended", at=NOW)
+            lifted = await decision_for(opened)
+
+    assert (stopped.engine, stopped.reason, stopped.fallbacks) == ("perplexity", "emergency_stop", ())
+    assert lifted.engine == "lightrag"
 
 
 async def test_a_database_that_is_gone_leaves_the_last_flags_in_force(
