@@ -18,7 +18,6 @@ from typing import Any, Final
 
 from cmo.errors import StorageUnavailable
 from cmo.logs import fields
-from cmo.phrases import Phrase
 
 FILE: Final = "EMERGENCY_STOP"
 HISTORY: Final = "emergency-history.jsonl"
@@ -130,7 +129,7 @@ class EmergencyFile:
             history.write(json.dumps({"action": action, **_document(stop)}, ensure_ascii=False) + "\n")
 
     def _trouble(self, error: OSError) -> str:
-        return Phrase("{file} cannot be written: {why}.", file=str(self._file), why=str(error.strerror))
+        return f"{self._file} cannot be written: {error.strerror}."
 
 
 def _document(stop: EmergencyStop) -> dict[str, Any]:
