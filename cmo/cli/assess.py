@@ -13,8 +13,7 @@ import typer
 
 from cmo.cli.batch import BadLine
 from cmo.cli.options import readable, settings_for
-from cmo.cli.output import print_json
-from cmo.cli.session import errors_as_sentences
+from cmo.cli.output import errors_as_sentences, print_json
 from cmo.errors import OracleError
 from cmo.models.minilm import MiniLM
 from cmo.quality.assessment import Assessor

@@ -11,8 +11,7 @@ from rich.text import Text
 from cmo.cli import flag_checks, index_checks, machine_checks, service_checks
 from cmo.cli.checks import Check, Look, Status, examine
 from cmo.cli.options import JsonOption, PapersOption, StorageOption, settings_for
-from cmo.cli.output import fail, out, print_json, printable, say
-from cmo.cli.session import INTERRUPTED
+from cmo.cli.output import INTERRUPTED, fail, out, print_json, printable, say
 from cmo.errors import SettingsError
 
 LOOKS: tuple[tuple[str, Look], ...] = (

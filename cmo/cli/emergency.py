@@ -7,20 +7,21 @@ from typing import Annotated
 
 import typer
 
-from cmo.cli.options import JsonOption, StorageOption, readable, settings_for, system_user
-from cmo.cli.output import fail, print_json, say
-from cmo.errors import OracleError
+from cmo.cli.options import (
+    AuthorOption,
+    DryRunOption,
+    JsonOption,
+    ReasonOption,
+    StorageOption,
+    readable,
+    settings_for,
+    system_user,
+)
+from cmo.cli.output import errors_as_sentences, print_json, say
 from cmo.settings import EngineChoice
 from cmo.storage.emergency import EmergencyFile, EmergencyStop
 
 ENGINES = tuple(choice.value for choice in EngineChoice)
-
-ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for the history.")]
-AuthorOption = Annotated[
-    str | None,
-    typer.Option("--author", metavar="NAME", help="Who, for the history.", show_default="the system user's name"),
-]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show what would happen, and do nothing.")]
 
 group = typer.Typer(add_completion=False, rich_markup_mode="markdown", no_args_is_help=True)
 
@@ -47,7 +48,7 @@ def stop(
     as_json: JsonOption = False,
 ) -> None:
     """Take one engine, or all of them, out of service."""
-    try:
+    with errors_as_sentences(as_json=as_json):
         file = EmergencyFile(settings_for(papers=None, storage=storage).storage_dir, engines=ENGINES)
         engines = ENGINES if engine is None else (engine.value,)
         if dry_run:
@@ -55,8 +56,6 @@ def stop(
             _tell(f"Nothing is changed; stopped would be: {', '.join(stopped)}.", {"engines": stopped}, as_json)
             return
         made = file.stop(engines, author=_author(author), reason=readable(reason), at=datetime.now(UTC))
-    except OracleError as error:
-        fail(str(error), as_json=as_json)
     _tell(f"Stopped: {', '.join(made.engines)}. `cmo emergency lift` puts them back.", _as_json(made), as_json)
 
 
@@ -69,13 +68,11 @@ def lift(
     as_json: JsonOption = False,
 ) -> None:
     """Put everything that was stopped back into service."""
-    try:
+    with errors_as_sentences(as_json=as_json):
         file = EmergencyFile(settings_for(papers=None, storage=storage).storage_dir, engines=ENGINES)
         found = file.current()
         if found is not None and not dry_run:
             file.lift(author=_author(author), reason=readable(reason), at=datetime.now(UTC))
-    except OracleError as error:
-        fail(str(error), as_json=as_json)
     if found is None:
         _tell("Nothing is stopped.", _as_json(None), as_json)
     else:
@@ -86,10 +83,8 @@ def lift(
 @group.command()
 def status(storage: StorageOption = None, as_json: JsonOption = False) -> None:
     """Tell what is stopped, since when, by whom and why."""
-    try:
+    with errors_as_sentences(as_json=as_json):
         found = EmergencyFile(settings_for(papers=None, storage=storage).storage_dir, engines=ENGINES).current()
-    except OracleError as error:
-        fail(str(error), as_json=as_json)
     _tell(_words(found), _as_json(found), as_json)
 
 

@@ -29,10 +29,18 @@ from cmo.cli.flag_views import (
     tell,
     value_as_json,
 )
-from cmo.cli.options import JsonOption, StorageOption, readable, settings_for, system_user
-from cmo.cli.output import out, print_json, say
+from cmo.cli.options import (
+    AuthorOption,
+    DryRunOption,
+    JsonOption,
+    ReasonOption,
+    StorageOption,
+    readable,
+    settings_for,
+    system_user,
+)
+from cmo.cli.output import errors_as_sentences, out, print_json, say
 from cmo.cli.records import from_records
-from cmo.cli.session import errors_as_sentences
 from cmo.dispatch.flags_file import document_in, yaml_of
 from cmo.errors import OracleError
 from cmo.policy.flag_documents import document_of, flag_from
@@ -55,12 +63,6 @@ def flags() -> None:
 
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The flag.", show_default=False)]
-ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for the history.")]
-AuthorOption = Annotated[
-    str | None,
-    typer.Option("--author", metavar="NAME", help="Who, for the history.", show_default="the system user's name"),
-]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show what would change, and change nothing.")]
 IfVersionOption = Annotated[
     int | None, typer.Option("--if-version", min=1, help="Change it only when it is at this version.")
 ]

@@ -21,6 +21,12 @@ StorageOption = Annotated[
     typer.Option("--storage", metavar="DIR", help="Folder of the index.", show_default="the setting CMO_STORAGE_DIR"),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on stdout.")]
+ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for the history.")]
+AuthorOption = Annotated[
+    str | None,
+    typer.Option("--author", metavar="NAME", help="Who, for the history.", show_default="the system user's name"),
+]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show what would change, and change nothing.")]
 QuestionArgument = Annotated[str | None, typer.Argument(metavar="QUESTION", help="The question.", show_default=False)]
 BatchOption = Annotated[
     bool,

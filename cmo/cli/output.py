@@ -3,19 +3,26 @@ about."""
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 import json
 import sys
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import NoReturn
 
 import typer
 from rich.console import Console
 
+from cmo.errors import OracleError
+
 out = Console(emoji=False, highlight=False)
 err = Console(stderr=True, emoji=False, highlight=False)
+
+INTERRUPTED = 130
+"""The exit code after Ctrl-C, as shells have it: 128 and the number of SIGINT."""
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 """How texts begin that spreadsheets take for formulas (OWASP, "CSV Injection")."""
@@ -78,3 +85,14 @@ def _shown(character: str) -> str:
     if character.isprintable() or character == "\n":
         return character
     return "" if unicodedata.category(character) == "Cf" else "\ufffd"
+
+
+@contextmanager
+def errors_as_sentences(*, as_json: bool) -> Iterator[None]:
+    """An OracleError within ends the command with its message and exit code 1, Ctrl-C with INTERRUPTED."""
+    try:
+        yield
+    except OracleError as error:
+        fail(str(error), as_json=as_json)
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        raise typer.Exit(INTERRUPTED) from None

@@ -17,8 +17,8 @@ from cmo.cli.options import (
     one_question,
     settings_for,
 )
-from cmo.cli.output import complain, print_json, say
-from cmo.cli.session import Session, errors_as_sentences, open_session
+from cmo.cli.output import complain, errors_as_sentences, print_json, say
+from cmo.cli.session import Session, open_session
 from cmo.values import Retrieval
 
 

@@ -18,8 +18,8 @@ from cmo.cli.options import (
     one_question,
     settings_for,
 )
-from cmo.cli.output import print_json, say
-from cmo.cli.session import errors_as_sentences, open_session
+from cmo.cli.output import errors_as_sentences, print_json, say
+from cmo.cli.session import open_session
 from cmo.policy.explanation import decision_as_json, explanation
 from cmo.values import Question
 

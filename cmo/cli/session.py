@@ -1,4 +1,4 @@
-"""Running the application for a command: opened, asked once or often, and closed, with errors told as sentences."""
+"""Running the application for a command: opened, asked once or often, and closed."""
 
 from __future__ import annotations
 
@@ -8,28 +8,10 @@ from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import typer
-
 from cmo.bootstrap.answering import Application, open_application
-from cmo.cli.output import fail
-from cmo.errors import OracleError
 from cmo.settings import Settings
 
 T = TypeVar("T")
-
-INTERRUPTED = 130
-"""The exit code after Ctrl-C, as shells have it: 128 and the number of SIGINT."""
-
-
-@contextmanager
-def errors_as_sentences(*, as_json: bool) -> Iterator[None]:
-    """An OracleError within ends the command with its message and exit code 1, Ctrl-C with INTERRUPTED."""
-    try:
-        yield
-    except OracleError as error:
-        fail(str(error), as_json=as_json)
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        raise typer.Exit(INTERRUPTED) from None
 
 
 @dataclass(frozen=True, slots=True)

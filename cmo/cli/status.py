@@ -11,8 +11,8 @@ from rich.text import Text
 
 from cmo.bootstrap.answering import Application
 from cmo.cli.options import JsonOption, PapersOption, StorageOption, settings_for
-from cmo.cli.output import out, print_json, printable, say
-from cmo.cli.session import errors_as_sentences, open_session
+from cmo.cli.output import errors_as_sentences, out, print_json, printable, say
+from cmo.cli.session import open_session
 from cmo.dispatch.breakers import BreakerView, QualityView
 from cmo.policy.breaker import LETTING_PASS, BreakerState
 from cmo.policy.budget import BudgetScope

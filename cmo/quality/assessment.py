@@ -111,7 +111,24 @@ def scored(
     """The quality that follows from an answer's relevance and its sentences. Unchecked ones count for nothing."""
     checked = [each for each in sentences if each.verdict is not Verdict.UNCHECKED]
     accuracy = sum(each.score for each in checked) / len(checked) if checked else 0.0
-    agreement = consistency(checked)
+    return _weighed(relevance, accuracy, consistency(checked), sentences, custom, notes)
+
+
+def reweighed(
+    quality: Quality, relevance: float, *, custom: Sequence[CustomScore] = (), notes: Sequence[str] = ()
+) -> Quality:
+    """The quality of the same sentences with another relevance and scores of others; none is compared anew."""
+    return _weighed(relevance, quality.accuracy, quality.consistency, quality.sentences, custom, notes)
+
+
+def _weighed(
+    relevance: float,
+    accuracy: float,
+    agreement: float,
+    sentences: Sequence[SentenceSupport],
+    custom: Sequence[CustomScore],
+    notes: Sequence[str],
+) -> Quality:
     composite = composed(relevance, accuracy, agreement, custom)
     return Quality(
         relevance=relevance,

@@ -19,7 +19,7 @@ from cmo.errors import NotAssessed
 from cmo.interfaces import Book
 from cmo.logs import fields
 from cmo.phrases import Phrase
-from cmo.quality.assessment import scored
+from cmo.quality.assessment import reweighed, scored
 from cmo.quality.custom import CustomAssessors
 from cmo.values import Citation, Draft, Quality, Question, SentenceSupport, Verdict
 
@@ -96,6 +96,8 @@ class DraftAssessor:
         )
         notes = (*((Phrase(UNREAD, n=unread),) if unread else ()), *silent)
         relevance = _believed_relevance(quality.relevance, draft)
+        if judged == quality.sentences:
+            return reweighed(quality, relevance, custom=custom, notes=notes)
         return await asyncio.to_thread(scored, relevance, judged, custom=custom, notes=notes)
 
     async def _judged(

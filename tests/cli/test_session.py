@@ -7,7 +7,7 @@ import pytest
 import typer
 
 from cmo.cli.options import one_question, readable, settings_for
-from cmo.cli.session import INTERRUPTED, errors_as_sentences
+from cmo.cli.output import INTERRUPTED, errors_as_sentences
 from cmo.errors import LibraryError, SettingsError
 
 

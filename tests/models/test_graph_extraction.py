@@ -1,15 +1,13 @@
 """Entities and relations that a model lists: read tolerantly, believed only as far as the passage bears them out."""
 
 import json
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cmo.errors import BudgetExhausted, ModelUnavailable
-from cmo.interfaces import Book, GraphExtractor
+from cmo.interfaces import GraphExtractor
 from cmo.models.extraction import MOST_ENTITIES, MOST_RELATIONS
 from cmo.models.graph_extraction import (
     DictionaryGraphExtractor,
@@ -17,7 +15,8 @@ from cmo.models.graph_extraction import (
     extraction_prompt,
     read_extraction,
 )
-from cmo.values import CallOutcome, CallStage, Entity, Extraction, Keywords, ModelCall, Prompt, Relation
+from cmo.values import CallStage, Entity, Extraction, Keywords, ModelCall, Relation
+from tests.models.scripted_chat import ScriptedChat
 
 PASSAGE = "Plasma Ceramides rose in type 2 diabetes. Lactate fell in sepsis. The BCAA were measured by NMR."
 GOOD = {
@@ -44,29 +43,6 @@ FOUND = Extraction(
         Relation(source="lactate", target="sepsis", sentence="Lactate fell in sepsis."),
     ),
 )
-
-
-@dataclass
-class ScriptedChat:
-    """Writes what it is told to, or fails; books a call either way."""
-
-    text: str = "{}"
-    error: Exception | None = None
-    prompts: list[Prompt] = field(default_factory=list)
-    name: str = "scripted"
-
-    def ceiling_usd(self, prompt: Prompt) -> float:
-        return 0.0
-
-    async def complete(self, prompt: Prompt, *, stage: CallStage, book: Book) -> str:
-        self.prompts.append(prompt)
-        book(ModelCall(engine="lightrag", model=self.name, stage=stage, outcome=CallOutcome.OK))
-        if self.error is not None:
-            raise self.error
-        return self.text
-
-    async def stream(self, prompt: Prompt, *, stage: CallStage, book: Book) -> AsyncIterator[str]:
-        yield await self.complete(prompt, stage=stage, book=book)
 
 
 class Names:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 import pytest
 
 from cmo.interfaces import TokenVectors
-from cmo.quality.assessment import Assessor, badge, claims, composed, scored
+from cmo.quality.assessment import Assessor, badge, claims, composed, reweighed, scored
 from cmo.values import Badge, CustomScore, SentenceSupport, Verdict
 from tests.models.word_tokens import WordEmbedder
 
@@ -150,3 +150,13 @@ def test_sentences_that_cannot_be_checked_count_for_nothing() -> None:
 
     assert scored(1.0, [good, unread]).accuracy == 0.9
     assert scored(1.0, [unread]).accuracy == 0.0
+
+
+def test_weighing_the_same_sentences_anew_is_scoring_them() -> None:
+    good = SentenceSupport(text="Lactate rose.", verdict=Verdict.SUPPORTED, score=0.9, quote="Lactate rose.")
+    unread = SentenceSupport(text="Glycine fell.", verdict=Verdict.UNCHECKED, score=0.0, quote="")
+    custom, notes = [CustomScore(name="tone", score=0.2, weight=0.5)], ["A note."]
+
+    again = reweighed(scored(1.0, [good, unread]), 0.4, custom=custom, notes=notes)
+
+    assert again == scored(0.4, [good, unread], custom=custom, notes=notes)

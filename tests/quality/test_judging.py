@@ -2,8 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -14,6 +14,7 @@ from cmo.models.openai_server import OpenAIServer
 from cmo.quality.judging import JUDGED_SCORES, OPEN_FROM, OPEN_TO, SentenceJudge, is_open
 from cmo.quality.support import SUPPORTED_FROM
 from cmo.values import CallOutcome, CallStage, ModelCall, Prompt, SentenceSupport, Verdict
+from tests.models.scripted_chat import ScriptedChat
 from tests.servers import FakeOpenAI
 
 LACTATE = "Lactate concentrations rose by 12% in 88 septic patients during the first day."
@@ -22,29 +23,6 @@ SOURCES = [f"We measured metabolites. {LACTATE}", GLYCINE]
 OPEN = SentenceSupport(
     text="In septic people lactate went up.", verdict=Verdict.SUPPORTED, score=0.6, quote=GLYCINE, source=2, cited=(1,)
 )
-
-
-@dataclass
-class ScriptedChat:
-    """Writes what it is told to, or fails; books a call either way."""
-
-    text: str = "{}"
-    error: Exception | None = None
-    prompts: list[Prompt] = field(default_factory=list)
-    name: str = "scripted"
-
-    def ceiling_usd(self, prompt: Prompt) -> float:
-        return 0.0
-
-    async def complete(self, prompt: Prompt, *, stage: CallStage, book: Book) -> str:
-        self.prompts.append(prompt)
-        book(ModelCall(engine="lightrag", model=self.name, stage=stage, outcome=CallOutcome.OK))
-        if self.error is not None:
-            raise self.error
-        return self.text
-
-    async def stream(self, prompt: Prompt, *, stage: CallStage, book: Book) -> AsyncIterator[str]:
-        yield await self.complete(prompt, stage=stage, book=book)
 
 
 def verdicts(*said: tuple[int, str, str]) -> str:
