@@ -194,10 +194,15 @@ def test_whoever_reads_only_the_first_line_ends_a_batch_without_a_traceback(libr
     assert (process.returncode, complaint) == (1, b"")
 
 
+def hear_ctrl_c() -> None:
+    """Undo what shells do to commands in the background, which pass it on to their children: to ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_ends_a_waiting_batch_at_once(library: Library) -> None:
     command = [sys.executable, "-m", "cmo", "retrieve", "--batch", "--storage", str(library.storage)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, **pipes) as process:  # type: ignore[call-overload]
+    with subprocess.Popen(command, **pipes, preexec_fn=hear_ctrl_c) as process:  # type: ignore[call-overload]
         process.stdin.write(b'{"id": 1, "question": "lactate"}\n')
         process.stdin.flush()
         process.stdout.readline()
