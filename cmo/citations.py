@@ -137,6 +137,11 @@ def claims(text: str, number: int) -> list[str]:
     ]
 
 
+def without_markers(text: str) -> str:
+    """A text without the markers of its citations."""
+    return _SPACED_MARKER.sub("", text)
+
+
 def identifier_of(citation: Citation) -> Identifier | None:
     """The DOI of a paper, or the identifier in the address of a page of the web."""
     if citation.page == 0:

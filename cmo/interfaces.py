@@ -17,11 +17,13 @@ from cmo.values import (
     EngineEvent,
     EngineRequest,
     Event,
+    Exposure,
     Extraction,
     Feature,
     Feedback,
     Keywords,
     LibraryState,
+    Measured,
     ModelCall,
     NamedCompound,
     Prompt,
@@ -290,13 +292,26 @@ class Ledger(Protocol):
         outcome: str,
         seconds: float,
         calls: Sequence[ModelCall] = (),
+        measured: Measured | None = None,
     ) -> None:
-        """Book one question and the model calls made for it, in one transaction.
+        """Book one question, the model calls made for it, and what was measured of it, in one transaction.
 
-        `outcome` is "answered", "refused", "stopped" or "failed".
+        `outcome` is "answered", "refused", "stopped" or "failed". `measured` is for questions whose engine a flag
+        chose.
 
         Raises:
             StorageUnavailable: it cannot be booked.
+        """
+
+
+class ExposureLog(Protocol):
+    """Who was led where by a flag."""
+
+    async def expose(self, question: Question, exposure: Exposure) -> None:
+        """Write down that a flag has chosen the engine for this question.
+
+        Raises:
+            StorageUnavailable: it cannot be written.
         """
 
 

@@ -9,19 +9,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, cast
 
+from cmo.citations import without_markers
 from cmo.dispatch import telling
 from cmo.dispatch.asking import Asked
 from cmo.dispatch.bill import Bill
+from cmo.dispatch.shadow import Offered
 from cmo.errors import EngineUnavailable, OracleError, QuestionTooLong, StorageUnavailable
 from cmo.interfaces import (
     AnswerTranslator,
     Assessor,
     CompoundFinder,
+    ExposureLog,
     LanguageDetector,
     Ledger,
     QuestionClassifier,
@@ -41,8 +44,10 @@ from cmo.values import (
     EngineEvent,
     EngineRequest,
     Event,
+    Exposure,
     Feature,
     Finished,
+    Measured,
     NamedCompound,
     Quality,
     Question,
@@ -54,11 +59,14 @@ from cmo.values import (
     TextPiece,
     TextWithdrawn,
     Translated,
+    Tuning,
 )
 
 LONGEST_QUESTION = 2_000
 """Characters of a question at most: more is a pasted text, which the search cannot do justice to."""
 ENGLISH = "en"
+EXPOSURE_SECONDS = 1.0
+"""How long a person waits until it is written down where a flag leads them. It takes a millisecond, as a rule."""
 
 UNKNOWN_KIND = QuestionKind(type=QuestionType.OTHER, freshness=0.0)
 
@@ -90,6 +98,13 @@ class Scores(Protocol):
         """Take down one answer's quality, 0 to 1; None for one that could not be scored."""
 
 
+class Shadow(Protocol):
+    """Asks other engines the same in the background."""
+
+    def offer(self, offered: Offered) -> None:
+        """Take note of a question that was answered. Returns at once, and never fails."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checking:
     """How answers are checked: by whom and how long, who remembers their quality, and which are poor.
@@ -117,9 +132,13 @@ class _Journey:
     """What is known of one question so far. What is None comes with its stage."""
 
     question: Question
+    timer: Callable[[], float]
     started: float
     bill: Bill = field(default_factory=Bill)
+    request: EngineRequest | None = None
     decision: Decision | None = None
+    exposure: Exposure | None = None
+    first: _Candidate | None = None
     candidate: _Candidate | None = None
     second_opinion: str = ""
     notes: list[str] = field(default_factory=list)
@@ -128,7 +147,13 @@ class _Journey:
 
     @property
     def seconds(self) -> float:
-        return time.perf_counter() - self.started
+        return self.timer() - self.started
+
+    def begun(self, stage: Stage) -> StageStarted:
+        return StageStarted(stage=stage, language=self.question.language)
+
+    def ended(self, stage: Stage, since: float, summary: str) -> StageEnded:
+        return StageEnded(stage=stage, summary=summary, seconds=self.timer() - since)
 
 
 class QuestionPipeline:
@@ -149,10 +174,13 @@ class QuestionPipeline:
         translation_seconds: float,
         toggles: Toggles,
         ledger: Ledger,
+        exposures: ExposureLog,
+        shadow: Shadow,
         mode: str,
         timeout_seconds: float,
+        timer: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """Without an `answer_translator` answers are in English."""
+        """Without an `answer_translator` answers are in English. `timer` gives seconds since whenever."""
         self._detector = detector
         self._rewriter = rewriter
         self._question_translator = question_translator
@@ -165,8 +193,12 @@ class QuestionPipeline:
         self._translation_seconds = translation_seconds
         self._toggles = toggles
         self._ledger = ledger
+        self._exposures = exposures
+        self._shadow = shadow
+        self._writing: set[asyncio.Task[None]] = set()
         self._mode = mode
         self._timeout_seconds = timeout_seconds
+        self._timer = timer
 
     async def ask(self, question: Question) -> AsyncIterator[Event]:
         """Events of the journey; the last one is Finished.
@@ -179,7 +211,7 @@ class QuestionPipeline:
             QuestionTooLong: it has more than LONGEST_QUESTION characters; nothing is booked.
         """
         refuse_too_long(question.text)
-        journey = _Journey(question, time.perf_counter())
+        journey = _Journey(question, self._timer, self._timer())
         outcome = "failed"
         try:
             async with aclosing(cast("Any", self._stages(journey))) as stages:
@@ -187,15 +219,36 @@ class QuestionPipeline:
                     yield event
             assert journey.answer is not None
             outcome = "answered" if journey.answer.answered else "refused"
-            yield _begun(Stage.RECORD, journey)
+            yield journey.begun(Stage.RECORD)
         except (asyncio.CancelledError, GeneratorExit):
             outcome = outcome if journey.answer else "stopped"
             raise
         finally:
-            recording = time.perf_counter()
+            recording = self._timer()
             await asyncio.shield(self._record(journey, outcome))
-        yield _ended(Stage.RECORD, recording, Phrase("Recorded."))
+        self._offer(journey)
+        yield journey.ended(Stage.RECORD, recording, Phrase("Recorded."))
         yield Finished(answer=journey.answer)
+
+    def _offer(self, journey: _Journey) -> None:
+        """Let another engine answer in the shadow what one engine alone has answered, made for this question."""
+        first, request, decision = journey.first, journey.request, journey.decision
+        if first is None or request is None or decision is None:
+            return
+        if first.asked.cached_seconds is not None or first.asked.failures or journey.second_opinion:
+            return
+        if journey.question.choice or not self._is_on(Feature.ANALYTICS_COLLECTION, journey):
+            return  # whoever chose an engine did not choose the other one
+        offered = Offered(
+            request=replace(request, mode=self._mode, tuning=Tuning(), free=decision.free),
+            engine=first.asked.engine,
+            draft=first.asked.draft,
+            quality=first.quality,
+            cost_usd=journey.bill.cost_usd,
+            seconds=journey.seconds,
+            others=decision.fallbacks,
+        )
+        self._shadow.offer(offered)
 
     async def decide(self, question: Question) -> Decision:
         """How the question would be routed now; nothing is asked and nothing booked."""
@@ -206,18 +259,21 @@ class QuestionPipeline:
 
     async def _stages(self, journey: _Journey) -> AsyncIterator[Event]:
         journey.question = replace(journey.question, language=self._detector.detect(journey.question.text))
-        yield _begun(Stage.UNDERSTAND, journey)
+        yield journey.begun(Stage.UNDERSTAND)
         request, kind = await self._understand(journey.question, journey.bill)
         journey.question = request.question
-        yield _ended(Stage.UNDERSTAND, journey.started, telling.understood(request))
+        yield journey.ended(Stage.UNDERSTAND, journey.started, telling.understood(request))
 
-        yield _begun(Stage.DECIDE, journey)
-        deciding = time.perf_counter()
+        yield journey.begun(Stage.DECIDE)
+        deciding = self._timer()
         decision = journey.decision = await self._router.decide(request, kind)
-        yield _ended(Stage.DECIDE, deciding, decision.checks[-1].words)
+        journey.exposure = decision.exposure if self._is_on(Feature.ANALYTICS_COLLECTION, journey) else None
+        await self._expose(journey)
+        request = journey.request = _tuned(request, decision)
+        yield journey.ended(Stage.DECIDE, deciding, decision.checks[-1].words)
 
-        yield _begun(Stage.ASK, journey)
-        asking = time.perf_counter()
+        yield journey.begun(Stage.ASK)
+        asking = self._timer()
         asked: Asked | None = None
         async with aclosing(cast("Any", self._ask(journey, request, decision))) as events:
             async for event in events:
@@ -230,27 +286,31 @@ class QuestionPipeline:
             raise EngineUnavailable(
                 Phrase("The question ended without an answer. Run `cmo doctor` to see what is wrong.")
             )
-        yield _ended(Stage.ASK, asking, telling.told(asked))
+        yield journey.ended(Stage.ASK, asking, telling.told(asked))
 
-        yield _begun(Stage.CITE, journey)
-        yield _ended(Stage.CITE, time.perf_counter(), telling.cited(asked))
+        yield journey.begun(Stage.CITE)
+        if not self._is_on(Feature.CITATION_PROCESSING, journey):
+            asked = _uncited(asked)
+            yield TextWithdrawn(reason=telling.NOT_CITED)
+            yield TextPiece(text=asked.draft.text)
+        yield journey.ended(Stage.CITE, self._timer(), telling.cited(asked))
 
-        yield _begun(Stage.ASSESS, journey)
-        assessing = time.perf_counter()
-        candidate = journey.candidate = await self._assess(journey, request, asked)
-        yield _ended(Stage.ASSESS, assessing, telling.assessed(candidate.quality, candidate.not_assessed))
+        yield journey.begun(Stage.ASSESS)
+        assessing = self._timer()
+        candidate = journey.first = journey.candidate = await self._assess(journey, request, asked)
+        yield journey.ended(Stage.ASSESS, assessing, telling.assessed(candidate.quality, candidate.not_assessed))
 
         if other := self._second_engine(journey, decision, candidate):
-            yield _begun(Stage.SECOND_OPINION, journey)
+            yield journey.begun(Stage.SECOND_OPINION)
             async with aclosing(cast("Any", self._second_opinion(journey, request, candidate, other))) as events:
                 async for event in events:
                     yield event
 
         if journey.question.language != ENGLISH:
-            yield _begun(Stage.TRANSLATE, journey)
-            translating = time.perf_counter()
+            yield journey.begun(Stage.TRANSLATE)
+            translating = self._timer()
             note = await self._translate(journey, journey.candidate.asked)
-            yield _ended(Stage.TRANSLATE, translating, telling.translated(journey.translated, note))
+            yield journey.ended(Stage.TRANSLATE, translating, telling.translated(journey.translated, note))
 
         journey.answer = await self._answer(journey, decision, journey.candidate)
 
@@ -267,6 +327,27 @@ class QuestionPipeline:
         )
         return request, kind
 
+    async def _expose(self, journey: _Journey) -> None:
+        """Write down where a flag led the question, before anybody can lose it.
+
+        A database that is busy for longer than EXPOSURE_SECONDS writes it while the engine is at work.
+        """
+        if journey.exposure is None:
+            return
+        writing = asyncio.create_task(self._written(journey.question, journey.exposure))
+        self._writing.add(writing)
+        writing.add_done_callback(self._writing.discard)
+        await asyncio.wait({writing}, timeout=EXPOSURE_SECONDS)
+
+    async def _written(self, question: Question, exposure: Exposure) -> None:
+        try:
+            await self._exposures.expose(question, exposure)
+        except StorageUnavailable:
+            _log.exception("exposure_failed", extra=fields(flag=exposure.flag))
+
+    def _is_on(self, feature: Feature, journey: _Journey) -> bool:
+        return self._toggles.is_on(feature, journey.question)
+
     def _ask(self, journey: _Journey, request: EngineRequest, decision: Decision) -> AsyncIterator[EngineEvent | Asked]:
         left = self._timeout_seconds - journey.seconds
         return self._asking.ask(decision, replace(request, seconds=left, free=decision.free), journey.bill)
@@ -281,7 +362,7 @@ class QuestionPipeline:
 
     async def _assessed(self, journey: _Journey, request: EngineRequest, asked: Asked) -> _Candidate:
         assessor, seconds = self._checking.assessor, self._checking.seconds
-        if not self._toggles.is_on(Feature.QUALITY_ASSESSMENT, journey.question):
+        if not self._is_on(Feature.QUALITY_ASSESSMENT, journey):
             return _Candidate(asked=asked, not_assessed=Phrase("The check of sentences is switched off."))
         if not asked.draft.answered:
             return _Candidate(asked=asked)
@@ -312,7 +393,7 @@ class QuestionPipeline:
         """Ask one more engine; its answer takes the place of the first if it is better. The first stays on the screen
         meanwhile."""
         assert journey.decision is not None
-        started = time.perf_counter()
+        started = self._timer()
         journey.second_opinion = engine
         decision = replace(journey.decision, engine=engine, fallbacks=())
         asked: Asked | None = None
@@ -324,10 +405,12 @@ class QuestionPipeline:
                     elif not isinstance(event, TextPiece | TextWithdrawn):
                         yield event
         except OracleError as error:
-            yield _ended(Stage.SECOND_OPINION, started, error.words)
+            yield journey.ended(Stage.SECOND_OPINION, started, error.words)
             return
         if asked is None:
             return
+        if not self._is_on(Feature.CITATION_PROCESSING, journey):
+            asked = _uncited(asked)
         second = await self._assess(journey, request, asked)
         better = is_better(
             second.quality,
@@ -347,12 +430,11 @@ class QuestionPipeline:
             journey.candidate = replace(second, asked=replace(asked, failures=first.asked.failures))
             yield TextWithdrawn(reason=words)
             yield TextPiece(text=asked.draft.text)
-        yield _ended(Stage.SECOND_OPINION, started, words)
+        yield journey.ended(Stage.SECOND_OPINION, started, words)
 
     async def _translate(self, journey: _Journey, asked: Asked) -> str:
         """Put the answer into the question's language, or note why it stays in English; the note is given back."""
-        wanted = self._toggles.is_on(Feature.MULTI_LANGUAGE, journey.question)
-        if self._answer_translator is None or not wanted:
+        if self._answer_translator is None or not self._is_on(Feature.MULTI_LANGUAGE, journey):
             note: str = telling.WRITTEN_IN_ENGLISH if asked.draft.written else telling.IN_ENGLISH
             journey.notes.append(note)
             return note
@@ -430,8 +512,16 @@ class QuestionPipeline:
                 cost_usd=round(bill.cost_usd, 6),
             ),
         )
+        is_costed = self._is_on(Feature.COST_MONITORING, journey)
         try:
-            await self._ledger.record(journey.question, answer, outcome=outcome, seconds=seconds, calls=bill.calls)
+            await self._ledger.record(
+                journey.question,
+                answer if is_costed or answer is None else _unpriced(answer),
+                outcome=outcome,
+                seconds=seconds,
+                calls=bill.calls if is_costed else (),
+                measured=_measured(journey, outcome, seconds),
+            )
         except StorageUnavailable:
             _log.exception("ledger_record_failed", extra=fields(outcome=outcome))
 
@@ -458,6 +548,48 @@ def _with_confidence(citations: Sequence[Citation], quality: Quality | None) -> 
     return tuple(replace(citation, passage="", confidence=known.get(citation.number)) for citation in citations)
 
 
+def _tuned(request: EngineRequest, decision: Decision) -> EngineRequest:
+    """The request as the person's variant wants it worked on."""
+    return replace(request, mode=decision.tuning.mode or request.mode, tuning=decision.tuning)
+
+
+def _uncited(asked: Asked) -> Asked:
+    """An answer as if it had no sources, which says so."""
+    draft = asked.draft
+    notices = (*draft.notices, telling.NOT_CITED) if draft.answered else draft.notices
+    bare = replace(draft, text=without_markers(draft.text), citations=(), dropped_markers=0, notices=notices)
+    return replace(asked, draft=bare)
+
+
+def _unpriced(answer: Answer) -> Answer:
+    """An answer for books that are not to know what it cost."""
+    return replace(answer, cost_usd=0.0, tokens_in=0, tokens_out=0)
+
+
+def _measured(journey: _Journey, outcome: str, seconds: float) -> Measured | None:
+    """What came of a question whose engine a flag chose; None for others."""
+    exposure = journey.exposure
+    if exposure is None:
+        return None
+    first = journey.first
+    failed = _has_failed(exposure.engine, first.asked) if first else outcome == "failed" or None
+    is_its_own = first is not None and first.asked.engine == exposure.engine and first.asked.cached_seconds is None
+    return Measured(
+        variant=exposure.variant,
+        failed=failed,
+        seconds=None if failed is None else seconds,
+        quality=first.quality.composite if first and first.quality and is_its_own else None,
+        cost_usd=None if failed is None else journey.bill.cost_usd,
+    )
+
+
+def _has_failed(engine: str, asked: Asked) -> bool | None:
+    """Whether the engine that was meant has failed; None when it was not asked, or had answered long before."""
+    if asked.engine == engine:
+        return asked.draft.degraded if asked.cached_seconds is None else None
+    return engine in {failure.engine for failure in asked.failures} or None
+
+
 def _where_shown(quality: Quality, translated: Translated) -> Quality:
     """The quality whose sentences stand where their translations do."""
     sentences = []
@@ -465,11 +597,3 @@ def _where_shown(quality: Quality, translated: Translated) -> Quality:
         start, end = translated.spans.get(sentence.start, (0, 0))
         sentences.append(replace(sentence, start=start, end=end))
     return replace(quality, sentences=tuple(sentences))
-
-
-def _begun(stage: Stage, journey: _Journey) -> StageStarted:
-    return StageStarted(stage=stage, language=journey.question.language)
-
-
-def _ended(stage: Stage, since: float, summary: str) -> StageEnded:
-    return StageEnded(stage=stage, summary=summary, seconds=time.perf_counter() - since)

@@ -322,6 +322,23 @@ class Settings(BaseSettings):
         validation_alias=_names("LIGHTRAG_QUALITY_ASSESSMENT", "LIGHTRAG_ENABLE_QUALITY_METRICS"),
         description="Whether each answer is held against its sources, sentence by sentence, and gets a badge.",
     )
+    citation_processing: bool = Field(
+        True,
+        validation_alias=_names("LIGHTRAG_CITATIONS"),
+        description="Whether answers cite their sources. Off: without markers and bibliography, and nobody can check "
+        "them.",
+    )
+    cost_monitoring: bool = Field(
+        True,
+        validation_alias=_names("LIGHTRAG_COST_MONITORING"),
+        description="Whether the books say what questions cost. Off: `cmo costs` does not know; budgets hold all the "
+        "same.",
+    )
+    analytics_collection: bool = Field(
+        True,
+        validation_alias=_names("LIGHTRAG_ANALYTICS"),
+        description="Whether rollouts and experiments get to know where people were led and what came of it.",
+    )
     quality_timeout_seconds: Annotated[float, Ge(0.1), Le(600)] = Field(
         10.0,
         validation_alias=_names("CMO_QUALITY_TIMEOUT_SECONDS"),
@@ -387,6 +404,12 @@ class Settings(BaseSettings):
         0.8,
         validation_alias=_names("LIGHTRAG_COST_ALERT_THRESHOLD", "LIGHTRAG_BUDGET_ALERT_THRESHOLD"),
         description="Share of a budget at which a first alert is raised; the second comes when it is spent.",
+    )
+    shadow_daily_budget_usd: Annotated[float, Ge(0), Le(1_000_000)] = Field(
+        0.5,
+        validation_alias=_names("CMO_SHADOW_DAILY_BUDGET_USD"),
+        description="What answers in the shadow may cost in one day (UTC), in dollars, beside all other budgets. They "
+        "are given where the flag shadow_mode says so.",
     )
 
     openai_api_key: _Key | None = Field(

@@ -258,13 +258,14 @@ class ModelCall:
 class Prompt:
     """What a language model is asked to write: rules in `system`, the task in `user`, at most `max_tokens` back.
 
-    `json` asks for one JSON object.
+    `json` asks for one JSON object. `temperature` (0 to 2) is how freely it is written; None is as always.
     """
 
     system: str
     user: str
     max_tokens: int
     json: bool = False
+    temperature: float | None = None
 
 
 class QuestionType(StrEnum):
@@ -300,6 +301,9 @@ class Feature(StrEnum):
     RESPONSE_CACHING = "response_caching"
     ADVANCED_ROUTING = "advanced_routing"
     MULTI_LANGUAGE = "multi_language"
+    CITATION_PROCESSING = "citation_processing"
+    COST_MONITORING = "cost_monitoring"
+    ANALYTICS_COLLECTION = "analytics_collection"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -312,13 +316,56 @@ class RoutingCheck:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tuning:
+    """How an engine is to work for one question; None leaves it as it is set for everybody.
+
+    `mode` is how the knowledge graph is searched, `top_k` how many passages are read, `max_tokens` the longest answer
+    a model writes, `temperature` (0 to 2) how freely it does.
+    """
+
+    mode: str | None = None
+    top_k: int | None = None
+    max_tokens: int | None = None
+    temperature: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exposure:
+    """That a flag, at a version of it, has chosen the engine for a question, by a variant or, with "", by its share.
+
+    `engine` is the one that was meant, whoever answers in the end.
+    """
+
+    flag: str
+    version: int
+    variant: str
+    engine: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What came of a question whose engine a flag chose. What is None could not be told, or is not the engine's doing.
+
+    `variant` is the one it was answered in, "" for none. `failed`: that engine gave no answer, or only a lesser part of
+    it did. `quality` is the composite of its answer, 0 to 1. `seconds` and `cost_usd` are of the whole question.
+    """
+
+    variant: str
+    failed: bool | None
+    seconds: float | None
+    quality: float | None
+    cost_usd: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """Which engine is asked, and why.
 
     `engine` is None when nobody may be asked. `bucket` is the person's place in the main rollout, 0 to 100. `rule` is
     the name of the conditional rule or variant that decided, or "". `free` allows only what costs nothing. `fallbacks`
     are the engines to turn to when the first fails, in order. `checks` are all rules passed, the deciding one last.
-    `configuration` names the version of everything the rules depend on.
+    `configuration` names the version of everything the rules depend on. `exposure` is set when a flag placed the
+    person, `tuning` is what its variant changes.
     """
 
     engine: str | None
@@ -329,6 +376,8 @@ class Decision:
     free: bool = False
     fallbacks: tuple[str, ...] = ()
     checks: tuple[RoutingCheck, ...] = ()
+    exposure: Exposure | None = None
+    tuning: Tuning = Tuning()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -336,7 +385,8 @@ class EngineRequest:
     """One question as an engine gets it.
 
     `search_text` is the question in English search words. `mode` is how the knowledge graph is searched. `fresh` asks
-    for recent sources. `free` forbids whatever costs money. `seconds` is the time there is for the answer.
+    for recent sources. `free` forbids whatever costs money. `seconds` is the time there is for the answer. `tuning` is
+    for this question alone; its mode is already in `mode`.
     """
 
     question: Question
@@ -345,6 +395,7 @@ class EngineRequest:
     mode: str = "mix"
     fresh: bool = False
     free: bool = False
+    tuning: Tuning = Tuning()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,14 +1,19 @@
 """The journey of one question: its events in order, and exactly one record of it however it ends."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import contextlib
+import itertools
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 from cmo.dispatch.asking import Asked, Failure
 from cmo.dispatch.bill import Bill
+from cmo.dispatch.shadow import Offered
 from cmo.dispatch.telling import IN_ENGLISH, WRITTEN_IN_ENGLISH
 from cmo.errors import (
     EngineUnavailable,
@@ -32,8 +37,10 @@ from cmo.values import (
     EngineEvent,
     EngineRequest,
     Event,
+    Exposure,
     Feature,
     Finished,
+    Measured,
     ModelCall,
     NamedCompound,
     Progress,
@@ -49,6 +56,7 @@ from cmo.values import (
     TextPiece,
     TextWithdrawn,
     Translated,
+    Tuning,
     Verdict,
 )
 from tests.toggles import FixedToggles
@@ -241,6 +249,7 @@ class FakeLedger:
     broken: bool = False
     booked: list[tuple[str, Answer | None]] = field(default_factory=list)
     calls: list[ModelCall] = field(default_factory=list)
+    measured: list[Measured | None] = field(default_factory=list)
 
     async def record(
         self,
@@ -250,6 +259,7 @@ class FakeLedger:
         outcome: str,
         seconds: float,
         calls: Sequence[ModelCall] = (),
+        measured: Measured | None = None,
     ) -> None:
         await asyncio.sleep(0)
         if self.broken:
@@ -257,10 +267,39 @@ class FakeLedger:
         assert seconds >= 0
         self.booked.append((outcome, answer))
         self.calls.extend(calls)
+        self.measured.append(measured)
 
     @property
     def outcomes(self) -> list[str]:
         return [outcome for outcome, _ in self.booked]
+
+
+@dataclass
+class FakeExposures:
+    """Notes who was led where, or may be broken, or locked until somebody opens it."""
+
+    broken: bool = False
+    lock: asyncio.Event | None = None
+    told: list[Exposure] = field(default_factory=list)
+    written: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def expose(self, question: Question, exposure: Exposure) -> None:
+        if self.broken:
+            raise StorageUnavailable("The disk is full.")
+        if self.lock is not None:
+            await self.lock.wait()
+        self.told.append(exposure)
+        self.written.set()
+
+
+@dataclass
+class FakeShadow:
+    """Keeps what it is offered."""
+
+    offered: list[Offered] = field(default_factory=list)
+
+    def offer(self, offered: Offered) -> None:
+        self.offered.append(offered)
 
 
 @dataclass
@@ -271,6 +310,8 @@ class Journey:
     router: FakeRouter = field(default_factory=FakeRouter)
     classifier: FakeClassifier = field(default_factory=FakeClassifier)
     ledger: FakeLedger = field(default_factory=FakeLedger)
+    exposures: FakeExposures = field(default_factory=FakeExposures)
+    shadow: FakeShadow = field(default_factory=FakeShadow)
     assessor: FakeAssessor = field(default_factory=FakeAssessor)
     toggles: FixedToggles = field(default_factory=FixedToggles)
     scores: FakeScores = field(default_factory=FakeScores)
@@ -280,7 +321,7 @@ class Journey:
     quality_seconds: float = 10.0
     floor: float = 0.6
 
-    def pipeline(self) -> QuestionPipeline:
+    def pipeline(self, timer: Callable[[], float] = time.perf_counter) -> QuestionPipeline:
         return QuestionPipeline(
             detector=FakeDetector(),
             rewriter=FakeRewriter(),
@@ -299,8 +340,11 @@ class Journey:
             translation_seconds=5.0,
             toggles=self.toggles,
             ledger=self.ledger,
+            exposures=self.exposures,
+            shadow=self.shadow,
             mode="mix",
             timeout_seconds=self.timeout_seconds,
+            timer=timer,
         )
 
     async def events(self, text: str = "What happens?", *history: str) -> list[Event]:
@@ -581,6 +625,7 @@ async def test_a_question_cancelled_while_it_is_booked_is_booked_all_the_same() 
             outcome: str,
             seconds: float,
             calls: Sequence[ModelCall] = (),
+            measured: Measured | None = None,
         ) -> None:
             self.begun.set()
             await super().record(question, answer, outcome=outcome, seconds=seconds, calls=calls)
@@ -850,3 +895,222 @@ async def test_the_stages_are_told_in_the_language_of_the_question() -> None:
 async def test_the_compounds_of_an_answer_are_named() -> None:
     assert [compound.name for compound in (await Journey().answer()).compounds] == ["glucose"]
     assert (await Journey(asking=FakeAsking(draft=REFUSED)).answer()).compounds == ()
+
+
+EXPOSURE = Exposure(flag="lightrag_rollout", version=3, variant="local", engine="lightrag")
+EXPOSED = FakeRouter(
+    decision=replace(DECISION, exposure=EXPOSURE, tuning=Tuning(mode="local", top_k=5), fallbacks=("perplexity",))
+)
+
+
+async def measured(**parts: Any) -> Measured | None:
+    """What is written down of a question whose engine a flag chose, whatever became of it."""
+    journey = Journey(router=EXPOSED, **parts)
+    with contextlib.suppress(OracleError):
+        await journey.events()
+    return journey.ledger.measured[-1]
+
+
+async def test_where_a_flag_leads_is_written_down_before_anybody_is_asked() -> None:
+    exposures = FakeExposures()
+
+    class Watching(FakeAsking):
+        told_before: list[Exposure]
+
+        def ask(self, *arguments: Any) -> Any:
+            self.told_before = list(exposures.told)
+            return super().ask(*arguments)
+
+    asking = Watching()
+    await Journey(router=EXPOSED, exposures=exposures, asking=asking).events()
+
+    assert asking.told_before == [EXPOSURE]
+
+
+async def test_a_question_that_no_flag_decided_is_neither_exposed_nor_measured() -> None:
+    journey = Journey()
+    await journey.events()
+
+    assert (journey.exposures.told, journey.ledger.measured) == ([], [None])
+
+
+async def test_an_exposure_that_cannot_be_written_costs_nobody_their_answer() -> None:
+    assert (await Journey(router=EXPOSED, exposures=FakeExposures(broken=True)).answer()).answered
+
+
+async def test_the_engine_works_as_the_variant_says() -> None:
+    journey = Journey(router=EXPOSED)
+    await journey.events()
+
+    assert [(asked.mode, asked.tuning.top_k) for asked in journey.asking.asked] == [("local", 5)]
+
+
+async def test_a_good_answer_is_measured_with_its_quality_and_cost() -> None:
+    found = await measured(asking=FakeAsking(calls=(CALL,)))
+
+    assert found is not None
+    assert (found.variant, found.failed, found.quality, found.cost_usd) == ("local", False, 0.95, CALL.cost_usd)
+    assert found.seconds is not None
+
+
+async def test_an_engine_that_gave_way_to_another_has_failed_and_gets_no_quality_of_the_others() -> None:
+    failures = (Failure(engine="lightrag", words="It broke."),)
+
+    class Other(FakeAsking):
+        async def ask(self, *arguments: Any) -> Any:
+            async for event in super().ask(*arguments):
+                yield replace(event, engine="perplexity") if isinstance(event, Asked) else event
+
+    found = await measured(asking=Other(failures=failures))
+
+    assert found is not None
+    assert (found.failed, found.quality) == (True, None)
+
+
+async def test_a_lesser_part_that_stood_in_is_a_failure_of_the_engine() -> None:
+    found = await measured(asking=FakeAsking(draft=replace(ANSWERED, degraded=True)))
+
+    assert found is not None
+    assert found.failed is True
+
+
+async def test_a_question_that_nobody_could_answer_is_a_failure() -> None:
+    found = await measured(asking=FakeAsking(error=EngineUnavailable("It broke.")))
+
+    assert found is not None
+    assert (found.failed, found.quality) == (True, None)
+
+
+async def test_a_second_opinion_does_not_improve_the_quality_of_the_first_engine() -> None:
+    found = await measured(asking=FakeAsking(others={"perplexity": WEB}), assessor=WEAK)
+
+    assert found is not None
+    assert (found.failed, found.quality) == (False, 0.4)
+
+
+async def test_an_answer_given_before_says_nothing_of_the_engine() -> None:
+    found = await measured(asking=FakeAsking(cached_seconds=60.0))
+
+    assert found == Measured(variant="local", failed=None, seconds=None, quality=None, cost_usd=None)
+
+
+async def test_a_stopped_question_says_nothing_of_the_engine() -> None:
+    journey = Journey(router=EXPOSED, asking=FakeAsking(hangs=True))
+    under_way = asyncio.create_task(journey.events())
+    await journey.asking.waiting.wait()
+    under_way.cancel()
+    await asyncio.gather(under_way, return_exceptions=True)
+
+    assert journey.exposures.told == [EXPOSURE]
+    assert journey.ledger.measured == [
+        Measured(variant="local", failed=None, seconds=None, quality=None, cost_usd=None)
+    ]
+
+
+async def test_all_durations_are_those_of_the_timer_that_is_given() -> None:
+    ticks = itertools.count(100.0, 10.0)
+    events = [event async for event in Journey().pipeline(timer=lambda: next(ticks)).ask(question())]
+
+    took = [event.seconds for event in events if isinstance(event, StageEnded)]
+    assert min(took) >= 10
+
+
+async def test_an_answer_is_offered_to_the_shadow_as_the_engine_made_it_once_it_is_booked() -> None:
+    journey = Journey(router=EXPOSED, asking=FakeAsking(calls=(CALL,)), answers=FakeAnswers())
+    await journey.events("für wen?")
+
+    [offered] = journey.shadow.offered
+    assert (offered.engine, offered.draft, offered.others) == ("lightrag", ANSWERED, ("perplexity",))
+    assert offered.quality is not None
+    assert offered.cost_usd == CALL.cost_usd
+    assert (offered.request.mode, offered.request.tuning) == ("mix", Tuning())  # the variant is this person's alone
+    assert journey.ledger.outcomes == ["answered"]
+
+
+@pytest.mark.parametrize(
+    "asking",
+    [
+        FakeAsking(cached_seconds=60.0),
+        FakeAsking(failures=(Failure(engine="perplexity", words="It broke."),)),
+        FakeAsking(error=EngineUnavailable("It broke.")),
+    ],
+    ids=["given before", "the other has failed", "nobody answered"],
+)
+async def test_what_is_no_new_answer_of_one_engine_alone_is_not_offered(asking: FakeAsking) -> None:
+    journey = Journey(asking=asking)
+    with contextlib.suppress(OracleError):
+        await journey.events()
+
+    assert journey.shadow.offered == []
+
+
+async def test_what_both_engines_have_answered_is_not_offered() -> None:
+    journey = Journey(router=TWO_ENGINES, asking=FakeAsking(others={"perplexity": WEB}), assessor=WEAK)
+    await journey.events()
+
+    assert journey.shadow.offered == []
+
+
+def without(feature: Feature) -> FixedToggles:
+    return FixedToggles(off=frozenset({feature}))
+
+
+async def test_without_citations_an_answer_has_no_markers_and_says_that_nobody_can_check_it() -> None:
+    journey = Journey(toggles=without(Feature.CITATION_PROCESSING))
+    events = await journey.events()
+    answer = await Journey(toggles=without(Feature.CITATION_PROCESSING)).answer()
+
+    assert (answer.text, answer.citations) == ("Glucose rose.", ())
+    assert "cannot be checked here" in (answer.notice or "")
+    shown = [event for event in events if isinstance(event, TextPiece | TextWithdrawn)]
+    assert shown[-1] == TextPiece(text="Glucose rose.")
+    assert isinstance(shown[-2], TextWithdrawn)
+
+
+async def test_a_second_answer_has_no_markers_either_when_citations_are_off() -> None:
+    refused = FakeAsking(draft=replace(ANSWERED, answered=False), others={"perplexity": WEB})
+    answer = await Journey(router=TWO_ENGINES, asking=refused, toggles=without(Feature.CITATION_PROCESSING)).answer()
+
+    assert (answer.engine, answer.citations) == ("perplexity", ())
+    assert "[1]" not in answer.text
+
+
+async def test_without_cost_monitoring_the_person_sees_the_price_and_the_books_do_not() -> None:
+    journey = Journey(toggles=without(Feature.COST_MONITORING), asking=FakeAsking(calls=(CALL,)))
+    answer = await journey.answer()
+
+    [(_, booked)] = journey.ledger.booked
+    assert booked is not None
+    assert (answer.cost_usd, booked.cost_usd, booked.tokens_in, journey.ledger.calls) == (CALL.cost_usd, 0.0, 0, [])
+
+
+async def test_without_analytics_the_variant_holds_and_nothing_is_written_of_it() -> None:
+    journey = Journey(router=EXPOSED, toggles=without(Feature.ANALYTICS_COLLECTION))
+    await journey.events()
+
+    assert [asked.mode for asked in journey.asking.asked] == ["local"]
+    assert (journey.exposures.told, journey.ledger.measured, journey.shadow.offered) == ([], [None], [])
+
+
+async def test_a_question_for_an_engine_somebody_chose_is_not_put_to_another_one_unseen() -> None:
+    journey = Journey()
+    async for _ in journey.pipeline().ask(replace(question(), choice="lightrag")):
+        pass
+
+    assert journey.ledger.outcomes == ["answered"]
+    assert journey.shadow.offered == []
+
+
+async def test_a_locked_database_keeps_nobody_waiting_and_gets_to_know_the_exposure_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("cmo.pipeline.EXPOSURE_SECONDS", 0.01)
+    exposures = FakeExposures(lock=asyncio.Event())
+    answer = await Journey(router=EXPOSED, exposures=exposures).answer()
+
+    assert (answer.answered, exposures.told) == (True, [])
+    assert exposures.lock is not None
+    exposures.lock.set()
+    async with asyncio.timeout(5):
+        await exposures.written.wait()
+    assert exposures.told == [EXPOSURE]

@@ -14,11 +14,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
-from cmo.bootstrap.checking import open_checking
+from cmo.bootstrap.breakers import breaker_rules, quality_rules
+from cmo.bootstrap.checking import open_checking, open_scoring
 from cmo.bootstrap.flags import open_flags
 from cmo.bootstrap.languages import open_languages
 from cmo.bootstrap.money import SystemClock, open_budget, open_database
 from cmo.bootstrap.parts import embedder_called, graph_of, made_with, open_extractor
+from cmo.bootstrap.rollouts import open_rollouts
+from cmo.bootstrap.shadow import open_shadow
 from cmo.bootstrap.web import open_web_engine
 from cmo.dispatch.asking import Asking
 from cmo.dispatch.assignments import Assignments
@@ -27,6 +30,7 @@ from cmo.dispatch.flags import Flags
 from cmo.dispatch.gateway import Gateway
 from cmo.dispatch.paid import PaidEmbedder, Payments
 from cmo.dispatch.rewriting import BudgetedRewriter
+from cmo.dispatch.rollouts import RolloutTicker
 from cmo.dispatch.router import Router, RoutingPolicy
 from cmo.dispatch.rules_file import read_rules
 from cmo.dispatch.spending import Spending
@@ -46,7 +50,6 @@ from cmo.models.minilm import MiniLM
 from cmo.models.question_kind import QuestionKinds
 from cmo.models.rewriting import CarriedNames, ModelRewriter, follows_up, largest_rewrite_prompt
 from cmo.pipeline import QuestionPipeline
-from cmo.policy.breaker import BreakerRules, BreakerState, QualityRules, Recovery
 from cmo.policy.rules import DEFAULT_RULES, Rule
 from cmo.pricing import retires_soon
 from cmo.settings import EngineChoice, Settings
@@ -55,6 +58,7 @@ from cmo.storage.breakers import SqlBreakerStore
 from cmo.storage.budget import SqlBudget
 from cmo.storage.conversations import SqlConversations
 from cmo.storage.emergency import EmergencyFile
+from cmo.storage.exposures import SqlExposures
 from cmo.storage.feedback import SqlFeedback
 from cmo.storage.ledger import SqlLedger
 from cmo.storage.response_cache import ResponseCache, key_of
@@ -85,6 +89,7 @@ class Application:
     budget: SqlBudget
     breakers: Breakers
     flags: Flags
+    rollouts: RolloutTicker | None
     engines: tuple[Engine, ...]
 
     @property
@@ -148,8 +153,8 @@ async def open_application(settings: Settings) -> AsyncIterator[Application]:
         engines: tuple[Engine, ...] = (papers, web) if web is not None else (papers,)
         breakers = Breakers(
             [engine.name for engine in engines],
-            rules=_breaker_rules(settings),
-            quality=QualityRules(threshold=settings.least_quality, recovery=_recovery(settings)),
+            rules=breaker_rules(settings),
+            quality=quality_rules(settings),
             store=SqlBreakerStore(database),
             clock=clock,
             jitter=random.random,
@@ -157,13 +162,26 @@ async def open_application(settings: Settings) -> AsyncIterator[Application]:
         await breakers.load()
         stack.push_async_callback(breakers.close)
         flags = await open_flags(settings, database, clock, stack)
+        emergency = EmergencyFile(settings.storage_dir, engines=[choice.value for choice in EngineChoice])
+        rollouts = open_rollouts(settings, database, breakers, flags, emergency, clock, stack)
         toggles = FlagToggles(
             flags,
             Assignments(flags, SqlAssignments(database), clock=clock),
             _defaults(settings),
-            EmergencyFile(settings.storage_dir, engines=[choice.value for choice in EngineChoice]).stopped,
+            emergency.stopped,
         )
         gateway = Gateway(engines, breakers=breakers, spending=spending)
+        shadow = await open_shadow(
+            settings,
+            stack,
+            flags=flags,
+            engines=engines,
+            stopped=emergency.stopped,
+            database=database,
+            ledger=ledger,
+            scoring=await open_scoring(settings, embedder, served.chat, spending),
+            clock=clock,
+        )
         languages = await open_languages(settings, stack, extractor, served.chat, spending)
         pipeline = QuestionPipeline(
             detector=await asyncio.to_thread(LanguageDetector),
@@ -190,6 +208,8 @@ async def open_application(settings: Settings) -> AsyncIterator[Application]:
             translation_seconds=settings.translation_timeout_seconds,
             toggles=toggles,
             ledger=ledger,
+            exposures=SqlExposures(database),
+            shadow=shadow,
             mode=settings.query_mode.value,
             timeout_seconds=settings.answer_timeout_seconds,
         )
@@ -204,6 +224,7 @@ async def open_application(settings: Settings) -> AsyncIterator[Application]:
             budget=budget,
             breakers=breakers,
             flags=flags,
+            rollouts=rollouts,
             engines=engines,
         )
 
@@ -258,21 +279,6 @@ def _embedder_of(info: GenerationInfo, embedders: Sequence[Embedder]) -> Embedde
     return embedder_called(recipe.embedder, embedders) if recipe is not None else embedders[0]
 
 
-def _breaker_rules(settings: Settings) -> BreakerRules:
-    return BreakerRules(
-        consecutive_failures=settings.failures_before_rest,
-        slow_call_seconds=settings.slow_call_seconds,
-        recovery=_recovery(settings),
-        initial=BreakerState.CLOSED if settings.circuit_breaker else BreakerState.METRICS_ONLY,
-    )
-
-
-def _recovery(settings: Settings) -> Recovery:
-    return Recovery(
-        recovery_seconds=settings.breaker_recovery_seconds, probe_wait_seconds=2 * settings.answer_timeout_seconds
-    )
-
-
 def _rewriter(
     chat: ChatModel | None, extractor: Extractor, spending: Spending, answer_seconds: float
 ) -> QuestionRewriter:
@@ -295,6 +301,9 @@ def _defaults(settings: Settings) -> dict[Feature, bool]:
         Feature.RESPONSE_CACHING: settings.response_cache,
         Feature.ADVANCED_ROUTING: settings.conditional_routing,
         Feature.MULTI_LANGUAGE: settings.multi_language,
+        Feature.CITATION_PROCESSING: settings.citation_processing,
+        Feature.COST_MONITORING: settings.cost_monitoring,
+        Feature.ANALYTICS_COLLECTION: settings.analytics_collection,
     }
 
 
@@ -318,7 +327,14 @@ def _keys(engines: Sequence[Engine]) -> Callable[[str, EngineRequest], Awaitable
             language=request.question.language,
             index_version=await by_name[name].version(),
             model="",
-            options=tuple(name for name, chosen in (("free", request.free), ("fresh", request.fresh)) if chosen),
+            options=_options(request),
         )
 
     return key
+
+
+def _options(request: EngineRequest) -> tuple[str, ...]:
+    """What else of a request changes an answer; its mode has a place of its own."""
+    switched = (name for name, chosen in (("free", request.free), ("fresh", request.fresh)) if chosen)
+    tuned = dataclasses.asdict(dataclasses.replace(request.tuning, mode=None)).items()
+    return (*switched, *(f"{name}={value}" for name, value in tuned if value is not None))

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
+from pathlib import Path
 
-from cmo.bootstrap.parts import GraphModels, graph_of, made_with, open_extractor, recipe_of
-from cmo.library.generations import GenerationInfo, Recipe, current
+from cmo.bootstrap.parts import GraphModels, embedder_called, graph_of, made_with, open_extractor, recipe_of
+from cmo.engines.generation_search import open_generation
+from cmo.errors import LibraryError
+from cmo.interfaces import Embedder
+from cmo.library.generations import GenerationInfo, Recipe, current, generations
+from cmo.library.health import HealthGate, Search
 from cmo.library.indexer import Indexer
 from cmo.library.reader import DocumentReader, Limits, scan
 from cmo.models.extraction import DictionaryExtractor
@@ -67,8 +72,33 @@ async def open_indexer(settings: Settings) -> AsyncIterator[Indexer]:
             reader=reader,
             open_graph=lambda info: graph_of(info, models.embedder, extractor, finds=models.extractor, writable=True),
             carry_cache=copy_extraction_cache,
+            gate=_gate(settings, (models.embedder, embedder), extractor),
             limits=limits,
         )
+
+
+@asynccontextmanager
+async def open_gate(settings: Settings) -> AsyncIterator[HealthGate]:
+    """What tells whether a generation is fit to serve.
+
+    Raises:
+        OracleError: a part cannot be opened; the message says which and what to do.
+    """
+    extractor = await asyncio.to_thread(open_extractor, settings)
+    embedder = MiniLM(settings.cache_dir)
+    async with AsyncExitStack() as stack:
+        stack.callback(embedder.close)
+        models = await _open_models(settings, embedder, extractor, stack)
+        yield _gate(settings, (models.embedder, embedder), extractor)
+
+
+def _gate(settings: Settings, embedders: tuple[Embedder, ...], extractor: DictionaryExtractor) -> HealthGate:
+    def open_search(info: GenerationInfo) -> AbstractAsyncContextManager[Search]:
+        recipe = made_with(info)
+        embedder = embedder_called(recipe.embedder, embedders) if recipe is not None else embedders[0]
+        return open_generation(graph_of(info, embedder, extractor, writable=False), info.database, extractor)
+
+    return HealthGate(papers=settings.papers_dir, open_search=open_search)
 
 
 async def cost_of_new_index(settings: Settings) -> IndexCost | None:
@@ -85,7 +115,7 @@ async def cost_of_new_index(settings: Settings) -> IndexCost | None:
 
     wanted = await wanted_recipe(settings)
     serving = await asyncio.to_thread(current, settings.storage_dir)
-    if serving is not None and serving.made_by(wanted):
+    if await asyncio.to_thread(_is_there, settings.storage_dir, serving, wanted):
         return None
     passages, changed = await asyncio.to_thread(_to_do, settings, serving, wanted)
     usd = estimate(passages, settings)
@@ -114,6 +144,19 @@ async def _open_models(
     from cmo.bootstrap.graph_models import paid_models  # libraries that free indexing need not wait for
 
     return await stack.enter_async_context(paid_models(settings, embedded=embedder, dictionary=extractor))
+
+
+def _is_there(storage: Path, serving: GenerationInfo | None, wanted: Recipe) -> bool:
+    """Whether there is an index of this recipe: the one that serves, or one that was finished and lies beside it."""
+    return any(info.made_by(wanted) and (info == serving or _is_finished(info)) for info in generations(storage))
+
+
+def _is_finished(info: GenerationInfo) -> bool:
+    try:
+        with closing(Manifest(info.database)) as manifest:
+            return manifest.meta("complete") == "1"
+    except LibraryError:
+        return False
 
 
 def _to_do(settings: Settings, serving: GenerationInfo | None, wanted: Recipe) -> tuple[int, tuple[str, ...]]:

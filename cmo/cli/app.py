@@ -20,6 +20,7 @@ from cmo import __version__
 COMMANDS = MappingProxyType(
     {
         "index": "Bring the index up to date with the papers folder.",
+        "generations": "Show the indexes there are beside each other, and switch between them.",
         "ask": "Answer a question from the papers or the web, each sentence with its source.",
         "route": "Explain which engine a question would go to, rule by rule.",
         "retrieve": "Show the passages that fit a question best.",
@@ -30,8 +31,9 @@ COMMANDS = MappingProxyType(
         "entities": "Find the named things in each text on stdin, with their accessions.",
         "detect": "Tell the language of each text on stdin.",
         "flags": "Show and change feature flags, each change with a reason.",
-        "experiment": "Plan how many people an experiment takes, and tell what its observations say.",
-        "rollout": "Plan how a new engine reaches people, stage by stage.",
+        "experiment": "Plan an experiment, run it, and tell what its observations say.",
+        "rollout": "Bring a new engine to people, stage by stage, each change with a reason.",
+        "shadow": "Compare answers that were given in the shadow with those that people got.",
         "simulate": "Try out on made-up questions what the rules of this program would do.",
         "emergency": "Take engines out of service at once, and put them back.",
         "status": "Show engines, circuit breakers and budgets as they stand now.",

@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from cmo.cli import flag_checks, index_checks, machine_checks, service_checks
+from cmo.cli import flag_checks, index_checks, machine_checks, rollout_checks, service_checks
 from cmo.cli.checks import Check, Look, Status, examine
 from cmo.cli.options import JsonOption, PapersOption, StorageOption, settings_for
 from cmo.cli.output import INTERRUPTED, fail, out, print_json, printable, say
@@ -33,6 +33,7 @@ LOOKS: tuple[tuple[str, Look], ...] = (
     ("ledger", index_checks.ledger),
     ("budget", service_checks.budget),
     ("flags", flag_checks.flags),
+    ("rollout", rollout_checks.rollout),
     ("model server", service_checks.model_server),
     ("web engine", service_checks.web_engine),
     ("translation", service_checks.translation),

@@ -23,7 +23,7 @@ from cmo.policy.experiment import (
 from cmo.policy.measuring import Kind, Metric
 from cmo.policy.planning import MeanMove, SizePlan
 from cmo.policy.recommendation import LACKS
-from cmo.policy.statistics import Comparison, EffectSize, Interval, SampleRatio, Undefined
+from cmo.policy.statistics import Comparison, EffectSize, Interval, Undefined
 
 FEW_USERS = 50
 """Users in an arm below which Hedges' g is shown instead of Cohen's d."""
@@ -106,9 +106,7 @@ def analysis_as_json(found: Analysis) -> dict[str, object]:
             }
             for each in found.arms
         ],
-        "sample_ratio": {"p_value": found.ratio.p_value, "is_off": found.ratio.is_off}
-        if isinstance(found.ratio, SampleRatio)
-        else None,
+        "sample_ratio": ratio_as_json(found),
         "planned_users_per_arm": experiment.planned_users,
         "detectable_difference": None if found.detectable is None else _finite(found.detectable),
         "treatments": [_course_as_json(course) for course in found.courses],
@@ -126,7 +124,7 @@ def print_analysis(found: Analysis) -> None:
     for sentence in (*found.reasons, *found.notes):
         say(f"- {sentence}")
     out.print(_arms_table(found))
-    say(_ratio_words(found))
+    say(ratio_words(found))
     if found.recommendation is Recommendation.INVALID:
         return
     out.print(_effects_table("primary", found.primary))
@@ -143,6 +141,21 @@ def print_analysis(found: Analysis) -> None:
         out.print(_effects_table("secondary", found.secondaries))
     if found.guardrails:
         out.print(_guardrails_table(found.guardrails))
+
+
+def ratio_as_json(found: Analysis) -> dict[str, object] | None:
+    """Whether people were spread over the arms as configured; None before there was anybody."""
+    if isinstance(found.ratio, Undefined):
+        return None
+    return {"p_value": found.ratio.p_value, "is_off": found.ratio.is_off}
+
+
+def ratio_words(found: Analysis) -> str:
+    """Whether people were spread over the arms as configured."""
+    if isinstance(found.ratio, Undefined):
+        return "Nobody was observed yet."
+    word = "off" if found.ratio.is_off else "as configured"
+    return f"Sample ratio: {word} (p = {_p(found.ratio.p_value)})."
 
 
 def _move(plan: SizePlan) -> str:
@@ -237,13 +250,6 @@ def _arms_table(found: Analysis) -> Table:
         row = (f"{each.arm.weight:g}", f"{each.users:,}", f"{each.expected:,.0f}")
         table.add_row(Text(printable(each.arm.name)), *row)
     return table
-
-
-def _ratio_words(found: Analysis) -> str:
-    if isinstance(found.ratio, Undefined):
-        return "Nobody was observed yet."
-    word = "off" if found.ratio.is_off else "as configured"
-    return f"Sample ratio: {word} (p = {_p(found.ratio.p_value)})."
 
 
 def _effects_table(title: str, effects: Sequence[Effect]) -> Table:

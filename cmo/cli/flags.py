@@ -6,9 +6,7 @@ import asyncio
 import json
 import random
 import sys
-import tempfile
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -16,7 +14,6 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from cmo.bootstrap.flags import written_flags
-from cmo.bootstrap.money import open_database
 from cmo.cli.flag_views import (
     DRY,
     change_as_json,
@@ -37,17 +34,17 @@ from cmo.cli.options import (
     StorageOption,
     readable,
     settings_for,
-    system_user,
 )
 from cmo.cli.output import errors_as_sentences, out, print_json, say
-from cmo.cli.records import from_records
+from cmo.cli.records import authorship, changed_records, from_records, refuse_written_flags
 from cmo.dispatch.flags_file import document_in, yaml_of
 from cmo.errors import OracleError
+from cmo.policy.arms import refuse_wrong
 from cmo.policy.flag_documents import document_of, flag_from
-from cmo.policy.flags import AnyFlag, FeatureFlag, FlagContext, FlagSet, FlagStatus, evaluate
-from cmo.settings import FlagsFrom, Settings
+from cmo.policy.flags import MAIN_ROLLOUT, AnyFlag, FeatureFlag, FlagContext, FlagSet, FlagStatus, evaluate
+from cmo.settings import EngineChoice, QueryMode, Settings
 from cmo.storage.assignments import SqlAssignments
-from cmo.storage.flags import Authorship, FlagChange, SqlFlags
+from cmo.storage.flags import FlagChange, SqlFlags
 
 T = TypeVar("T")
 
@@ -137,7 +134,8 @@ def create(
     with errors_as_sentences(as_json=as_json):
         document = _document(file)
         flag = flag_from(name, {**document, **given, **_weighted(variant, document)})
-        by, settings = _by(author, reason), settings_for(papers=None, storage=storage)
+        _refuse_wrong_overrides(flag)
+        by, settings = authorship(author, reason), settings_for(papers=None, storage=storage)
         made = _change(settings, dry_run, lambda store: store.create(flag, by))
     tell(made, {}, by.at, dry_run=dry_run, as_json=as_json)
 
@@ -168,13 +166,14 @@ def set_flag(
     if not (given or variant or unset or file):
         raise typer.BadParameter("Give what to change: --status, --percentage, --variant, --file ...")
     with errors_as_sentences(as_json=as_json):
-        by, settings = _by(author, reason), settings_for(papers=None, storage=storage)
-        _refuse_written(settings)
+        by, settings = authorship(author, reason), settings_for(papers=None, storage=storage)
+        refuse_written_flags(settings)
         flag = _one(settings, name)
         before = document_of(flag) if isinstance(flag, FeatureFlag) else {}
         base = _document(file) if file else before
         after = {**base, **given, **_weighted(variant, base)}
         changed = flag_from(name, {key: value for key, value in after.items() if key not in (unset or ())})
+        _refuse_wrong_overrides(changed)
         version = flag.version if if_version is None else if_version
         made = _change(settings, dry_run, lambda store: store.update(changed, by, version=version))
     tell(made, before, by.at, dry_run=dry_run, as_json=as_json)
@@ -193,7 +192,7 @@ def revert(
 ) -> None:
     """Make a flag what it was at an earlier version, also one that was deleted."""
     with errors_as_sentences(as_json=as_json):
-        by, settings = _by(author, reason), settings_for(papers=None, storage=storage)
+        by, settings = authorship(author, reason), settings_for(papers=None, storage=storage)
         newest = _history(settings, name)[0]
         at = newest.version if if_version is None else if_version
         made = _change(settings, dry_run, lambda store: store.revert(name, by, to=version, version=at))
@@ -212,8 +211,8 @@ def delete(
 ) -> None:
     """Delete a flag. Its history stays, and `revert` brings it back."""
     with errors_as_sentences(as_json=as_json):
-        by, settings = _by(author, reason), settings_for(papers=None, storage=storage)
-        _refuse_written(settings)
+        by, settings = authorship(author, reason), settings_for(papers=None, storage=storage)
+        refuse_written_flags(settings)
         at = _one(settings, name).version if if_version is None else if_version
         _change(settings, dry_run, lambda store: store.delete(name, by, version=at))
     if as_json:
@@ -263,6 +262,17 @@ def evaluate_flag(
         print_value(name, found)
 
 
+def _refuse_wrong_overrides(flag: FeatureFlag) -> None:
+    """Those of the flag that the router obeys; what others override is for whoever asks for them."""
+    if flag.name != MAIN_ROLLOUT:
+        return
+    for variant in flag.variants:
+        try:
+            refuse_wrong(variant.config_overrides, engines=tuple(EngineChoice), modes=tuple(QueryMode))
+        except ValueError as error:
+            raise OracleError(f'Variant "{variant.name}" of the flag "{flag.name}": {error}') from error
+
+
 def _all(settings: Settings) -> FlagSet:
     if (source := written_flags(settings)) is not None:
         return asyncio.run(source.load())
@@ -278,7 +288,7 @@ def _one(settings: Settings, name: str) -> AnyFlag:
 
 
 def _history(settings: Settings, name: str) -> tuple[FlagChange, ...]:
-    _refuse_written(settings)
+    refuse_written_flags(settings)
     changes = from_records(settings, lambda database: SqlFlags(database).history(readable(name)))
     if not changes:
         raise _no_flag(name)
@@ -289,30 +299,9 @@ def _no_flag(name: str) -> OracleError:
     return OracleError(f'There is no flag "{name}". `cmo flags list` shows those there are.')
 
 
-def _refuse_written(settings: Settings) -> None:
-    if settings.flags_from is not FlagsFrom.DATABASE:
-        place = settings.flags_file if settings.flags_from is FlagsFrom.FILE else "CMO_FLAGS"
-        raise OracleError(f"The flags are written in {place} and not kept in the database: change them there.")
-
-
 def _change(settings: Settings, dry_run: bool, change: Callable[[SqlFlags], Awaitable[T]]) -> T:
-    _refuse_written(settings)
-    if not dry_run:
-        return asyncio.run(_with_store(settings, change, trial=False))
-    if Path(settings.database.partition(":///")[2]).exists():
-        return asyncio.run(_with_store(settings, change, trial=True))
-    with tempfile.TemporaryDirectory() as folder:  # trying something out must not make the database
-        elsewhere = settings.model_copy(update={"storage_dir": Path(folder), "database_url": None})
-        return asyncio.run(_with_store(elsewhere, change, trial=True))
-
-
-async def _with_store(settings: Settings, change: Callable[[SqlFlags], Awaitable[T]], *, trial: bool) -> T:
-    async with AsyncExitStack() as stack:
-        return await change(SqlFlags(await open_database(settings, stack), trial=trial))
-
-
-def _by(author: str | None, reason: str) -> Authorship:
-    return Authorship(author=readable(author or system_user()), reason=readable(reason), at=datetime.now(UTC))
+    refuse_written_flags(settings)
+    return changed_records(settings, lambda database: change(SqlFlags(database, trial=dry_run)), dry_run=dry_run)
 
 
 def _document(file: Path | None) -> dict[str, Any]:

@@ -13,9 +13,10 @@ from cmo.bootstrap.parts import graph_of, open_extractor
 from cmo.cli.checks import Finding, Status
 from cmo.errors import IndexDamaged, OracleError, WriterLocked
 from cmo.library.changes import compare
-from cmo.library.generations import GenerationInfo, Recipe, current
+from cmo.library.generations import GenerationInfo, Recipe, current, generations
 from cmo.library.lock import LOCK_FILE, writer_lock
 from cmo.library.reader import scan
+from cmo.library.succession import Succession
 from cmo.models.minilm import MiniLM
 from cmo.settings import Settings
 from cmo.storage.database import Database
@@ -108,8 +109,17 @@ async def recipe(settings: Settings) -> Finding:
     changed = await asyncio.to_thread(_changed_steps, info, wanted)
     if changed:
         detail = f"The index was made with another {', '.join(changed)} than this version has or the settings name."
-        return Finding(Status.WARNING, detail, "Run `cmo index` to rebuild it; the old one answers meanwhile.")
+        advice = await asyncio.to_thread(_advice, settings.storage_dir, wanted)
+        return Finding(Status.WARNING, detail, advice)
     return Finding(Status.OK, f"The index is what this version makes ({wanted.fingerprint[:8]}).")
+
+
+def _advice(storage: Path, wanted: Recipe) -> str:
+    """What leads to an index of that recipe: a run, unless somebody switched away from the one there is."""
+    made = [info.name for info in generations(storage) if info.made_by(wanted)]
+    if made and (left := Succession(storage).left(made[-1])) is not None:
+        return f"{left.author} switched away from it ({left.reason}); `cmo generations switch {made[-1]}` goes back."
+    return "Run `cmo index` to rebuild it; the old one answers meanwhile."
 
 
 def _changed_steps(info: GenerationInfo, wanted: Recipe) -> tuple[str, ...]:

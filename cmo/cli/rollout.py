@@ -1,173 +1,198 @@
-"""`cmo rollout`: what a rollout would do, stage by stage."""
+"""`cmo rollout`: how a new engine reaches people, planned, started, watched and taken back."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from typing import Annotated, Any
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
 
 import typer
-from rich.table import Table
 
-from cmo.cli.options import JsonOption
-from cmo.cli.output import out, print_json, say
-from cmo.policy.gates import GUARDRAILS, Criterion, Measure, Role, limit_words
-from cmo.policy.rollout_documents import plan_document
-from cmo.policy.rollout_plan import RolloutPlan, Strategy, canary, exponential, linear, staged, with_approval
+from cmo.cli.options import (
+    AuthorOption,
+    DryRunOption,
+    JsonOption,
+    ReasonOption,
+    StorageOption,
+    readable,
+    settings_for,
+    system_user,
+)
+from cmo.cli.output import errors_as_sentences, out, print_json, say
+from cmo.cli.records import changed_records, from_records, refuse_written_flags
+from cmo.cli.rollout_options import PlanOptions, takes_plan
+from cmo.cli.rollout_views import (
+    event_as_json,
+    events_table,
+    plan_as_json,
+    print_plan,
+    print_standing,
+    standing_as_json,
+    standing_in,
+    tell,
+)
+from cmo.errors import OracleError
+from cmo.policy.rollout import Event
+from cmo.settings import Settings
+from cmo.storage.database import Database
+from cmo.storage.emergency import EmergencyFile
+from cmo.storage.flags import Authorship
+from cmo.storage.rollouts import ENGINE, Action, Rollout, SqlRollouts
+
+MOST_EVENTS = 200
+"""The history shows so many at most."""
 
 group = typer.Typer(add_completion=False, rich_markup_mode="markdown", no_args_is_help=True)
 
 
 @group.callback()
 def rollout() -> None:
-    """Plan how a new engine reaches people, stage by stage.
+    """Bring a new engine to people, stage by stage, each change with a reason.
 
     docs/rollouts.md tells how stages end and what rolls back. `cmo simulate rollout` tries a plan out.
     """
 
 
 @group.command()
-def plan(
-    strategy: Annotated[Strategy, typer.Option("--strategy", help="How the share grows.")] = Strategy.STAGED,
-    share: Annotated[
-        list[float] | None,
-        typer.Option("--share", help="staged: the share of each stage in percent; repeat it.", show_default=False),
-    ] = None,
-    start: Annotated[
-        float | None, typer.Option("--start", help="The other strategies: the first share.", show_default=False)
-    ] = None,
-    increment: Annotated[
-        float | None, typer.Option("--increment", help="linear: what is added each time.", show_default=False)
-    ] = None,
-    factor: Annotated[
-        float | None, typer.Option("--factor", help="exponential: what it is multiplied by.", show_default=False)
-    ] = None,
-    hours: Annotated[
-        list[float] | None,
-        typer.Option(
-            "--hours", help="The least time of each stage; staged: repeat it for each but the last.", show_default=False
-        ),
-    ] = None,
-    answers: Annotated[
-        int | None, typer.Option("--answers", min=1, help="The least answers of each stage.", show_default=False)
-    ] = None,
-    approve: Annotated[
-        list[float] | None,
-        typer.Option("--approve", help="A share that is left only with approval; repeat it.", show_default=False),
-    ] = None,
-    max_error_rate: Annotated[float, typer.Option("--max-error-rate", help="Guardrail: a share of answers.")] = 0.05,
-    min_quality: Annotated[float, typer.Option("--min-quality", help="Guardrail: the mean composite, 0 to 1.")] = 0.6,
-    max_seconds: Annotated[float, typer.Option("--max-seconds", help="Guardrail: for 95 % of answers.")] = 10.0,
-    min_satisfaction: Annotated[
-        float | None,
-        typer.Option("--min-satisfaction", help="Signal: the share of thumbs up.", show_default=False),
-    ] = None,
-    max_cost: Annotated[
-        float | None, typer.Option("--max-cost", help="Signal: dollars per answer.", show_default=False)
-    ] = None,
-    as_json: JsonOption = False,
-) -> None:
+@takes_plan
+def plan(options: PlanOptions, as_json: JsonOption = False) -> None:
     """Show the stages of a rollout: shares, earliest times, answers needed, and what holds it or rolls it back.
 
-    With --json it can be given to `cmo simulate rollout --plan`.
+    With --json it can be given to `cmo rollout start --plan` and `cmo simulate rollout --plan`.
     """
-    limits = {
-        Measure.ERROR_RATE: max_error_rate,
-        Measure.QUALITY: min_quality,
-        Measure.P95_SECONDS: max_seconds,
-        Measure.SATISFACTION: min_satisfaction,
-        Measure.COST_USD: max_cost,
-    }
-    given = {"shares": share, "start": start, "increment": increment, "factor": factor, "hours": hours}
-    try:
-        made = _plan(strategy, {**given, "answers": answers}, approve or (), limits)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
+    with errors_as_sentences(as_json=as_json):
+        made = options.made()
     if as_json:
-        print_json({**plan_document(made), "timetable": timetable(made)})
+        print_json(plan_as_json(made))
     else:
         print_plan(made)
 
 
-def timetable(plan: RolloutPlan) -> list[dict[str, object]]:
-    """When each stage can begin at the earliest, in hours from the start, and after how many answers of the engine."""
-    rows: list[dict[str, object]] = []
-    seconds, answers = 0.0, 0
-    for number, stage in enumerate(plan.stages, start=1):
-        rows.append(
-            {
-                "stage": number,
-                "percentage": stage.percentage,
-                "earliest_hours": seconds / 3600,
-                "answers_before": answers,
-                "approval_before": number > 1 and plan.stages[number - 2].needs_approval,
-            }
-        )
-        seconds += stage.minimum_seconds
-        answers += stage.minimum_answers
-    return rows
+@group.command()
+@takes_plan
+def start(
+    options: PlanOptions,
+    reason: ReasonOption,
+    author: AuthorOption = None,
+    dry_run: DryRunOption = False,
+    storage: StorageOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Start a rollout: its first share is in force within 5 seconds, and the running application moves it on.
+
+    It takes the options of `cmo rollout plan`, which shows what they make.
+    """
+    with errors_as_sentences(as_json=as_json):
+        made, by, settings = options.made(), _by(author, reason), settings_for(papers=None, storage=storage)
+        _refuse_stopped(settings)
+        begun = _change(settings, dry_run, lambda store: store.start(made, by))
+    tell(begun, dry_run=dry_run, as_json=as_json)
 
 
-def print_plan(plan: RolloutPlan) -> None:
-    """A plan for people."""
-    table = Table(
-        "stage", "share", "begins at the earliest", "lasts at least", "approval", box=None, header_style="bold"
-    )
-    for row, stage in zip(timetable(plan), plan.stages, strict=True):
-        is_last = stage is plan.stages[-1]
-        table.add_row(
-            str(row["stage"]),
-            f"{stage.percentage:g} %",
-            f"after {row['earliest_hours']:g} h and {row['answers_before']:,} answers",
-            "-" if is_last else f"{stage.minimum_seconds / 3600:g} h and {stage.minimum_answers:,} answers",
-            "needed to go on" if stage.needs_approval else "",
-        )
-    out.print(table)
-    for role, what in _ROLES.items():
-        limits = [limit_words(criterion) for criterion in plan.criteria if criterion.role is role]
-        if limits:
-            say(f"{what}: {'; '.join(limits)}.")
-    say("A stage also needs its averages within all limits. Without traffic, or without a reading, it holds.")
+@group.command()
+def status(storage: StorageOption = None, as_json: JsonOption = False) -> None:
+    """Show where the rollout stands, what its gates say, what comes next, and whether anybody is looking at it."""
+    with errors_as_sentences(as_json=as_json):
+        standing = from_records(settings_for(papers=None, storage=storage), standing_in)
+    if as_json:
+        print_json(standing_as_json(standing) if standing else None)
+    elif standing is not None:
+        print_standing(standing)
+    else:
+        say("There is no rollout yet: `cmo rollout start` starts one.")
 
 
-_ROLES = {Role.GUARDRAIL: "Rolled back on evidence against", Role.SIGNAL: "Held on evidence against"}
-
-_MAKERS: Mapping[Strategy, tuple[Callable[..., RolloutPlan], frozenset[str]]] = {
-    Strategy.LINEAR: (linear, frozenset({"start", "increment", "hours", "answers"})),
-    Strategy.EXPONENTIAL: (exponential, frozenset({"start", "factor", "hours", "answers"})),
-    Strategy.CANARY: (canary, frozenset({"start", "hours", "answers"})),
-    Strategy.STAGED: (staged, frozenset({"shares", "hours", "answers"})),
-}
-"""What makes a plan of each strategy, and from which options."""
-
-
-def _plan(
-    strategy: Strategy,
-    options: Mapping[str, Any],
-    approve: Sequence[float],
-    limits: Mapping[Measure, float | None],
-) -> RolloutPlan:
-    maker, known = _MAKERS[strategy]
-    given = {name: value for name, value in options.items() if value not in (None, [])}
-    foreign = sorted(given.keys() - known)
-    if foreign:
-        raise ValueError(f"--{foreign[0].removesuffix('s')} is not for {strategy}.")
-    if "hours" in given and strategy is not Strategy.STAGED:
-        given["hours"] = _single(given["hours"])
-    return with_approval(replace(maker(**given), criteria=_criteria(limits)), approve)
+@group.command()
+def approve(
+    reason: ReasonOption,
+    author: AuthorOption = None,
+    dry_run: DryRunOption = False,
+    storage: StorageOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Let a rollout that waits for approval go on to its next stage."""
+    _do(Action.APPROVE, reason, author, storage, dry_run=dry_run, as_json=as_json)
 
 
-def _single(hours: list[float]) -> float:
-    if len(hours) > 1:
-        raise ValueError("All stages last as long: give --hours once. Only staged has durations of their own.")
-    return hours[0]
+@group.command()
+def pause(
+    reason: ReasonOption,
+    author: AuthorOption = None,
+    dry_run: DryRunOption = False,
+    storage: StorageOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Keep the rollout at its share; its guardrails go on."""
+    _do(Action.PAUSE, reason, author, storage, dry_run=dry_run, as_json=as_json)
 
 
-def _criteria(limits: Mapping[Measure, float | None]) -> tuple[Criterion, ...]:
-    guarded = {criterion.measure for criterion in GUARDRAILS}
-    chosen = [
-        Criterion(measure=measure, limit=limit, role=Role.GUARDRAIL if measure in guarded else Role.SIGNAL)
-        for measure, limit in limits.items()
-        if limit is not None
-    ]
-    return (*chosen, *(criterion for criterion in GUARDRAILS if criterion.measure not in limits))
+@group.command()
+def resume(
+    reason: ReasonOption,
+    author: AuthorOption = None,
+    dry_run: DryRunOption = False,
+    storage: StorageOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Let a paused rollout go on, with as much of its stage's time left as when it was paused."""
+    _do(Action.RESUME, reason, author, storage, dry_run=dry_run, as_json=as_json)
+
+
+@group.command()
+def rollback(
+    reason: ReasonOption,
+    author: AuthorOption = None,
+    dry_run: DryRunOption = False,
+    storage: StorageOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take the engine back from everybody, for good: another try is another rollout."""
+    _do(Action.ROLL_BACK, reason, author, storage, dry_run=dry_run, as_json=as_json)
+
+
+@group.command()
+def history(
+    number: Annotated[
+        int | None, typer.Option("--rollout", min=1, metavar="NUMBER", help="Which one.", show_default="the latest")
+    ] = None,
+    storage: StorageOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what happened to a rollout, who wanted it, and by which readings it moved, the newest first."""
+
+    async def look(database: Database) -> tuple[Event, ...]:
+        store = SqlRollouts(database)
+        latest = await store.current()
+        wanted = number or (latest.id if latest else 0)
+        return await store.events(wanted, limit=MOST_EVENTS)
+
+    with errors_as_sentences(as_json=as_json):
+        events = from_records(settings_for(papers=None, storage=storage), look)
+        if not events:
+            raise OracleError("There is no such rollout. `cmo rollout start` starts one.")
+    if as_json:
+        print_json([event_as_json(event) for event in events])
+    else:
+        out.print(events_table(events))
+
+
+def _do(action: Action, reason: str, author: str | None, storage: Path | None, *, dry_run: bool, as_json: bool) -> None:
+    with errors_as_sentences(as_json=as_json):
+        by, settings = _by(author, reason), settings_for(papers=None, storage=storage)
+        done = _change(settings, dry_run, lambda store: store.act(action, by))
+    tell(done, dry_run=dry_run, as_json=as_json)
+
+
+def _change(settings: Settings, dry_run: bool, change: Callable[[SqlRollouts], Awaitable[Rollout]]) -> Rollout:
+    refuse_written_flags(settings)
+    return changed_records(settings, lambda database: change(SqlRollouts(database, trial=dry_run)), dry_run=dry_run)
+
+
+def _refuse_stopped(settings: Settings) -> None:
+    if ENGINE in EmergencyFile(settings.storage_dir, engines=(ENGINE,)).stopped():
+        raise OracleError(f"The engine {ENGINE} is stopped. Put it back with `cmo emergency lift` first.")
+
+
+def _by(author: str | None, reason: str) -> Authorship:
+    return Authorship(author=readable(author or system_user()), reason=readable(reason), at=datetime.now(UTC))

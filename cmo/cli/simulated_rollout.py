@@ -56,18 +56,38 @@ class Service:
     p95_seconds: float
 
 
+USUAL = Service(error_rate=0.03, quality=0.8, p95_seconds=6.0)
+"""The engine of a matched control: one that is well."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers:
+    """What an engine makes of each question, if it is asked."""
+
+    failed: Sequence[bool]
+    seconds: Sequence[float]
+    quality: Sequence[float]
+
+    def of(self, question: int) -> Observed:
+        """What is observed of one answer."""
+        has_failed = self.failed[question]
+        quality = None if has_failed else self.quality[question]
+        return Observed(number=question + 1, failed=has_failed, seconds=self.seconds[question], quality=quality)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traffic:
     """One run's questions in the order of time: the minute each comes in, and the place, 0 to 100, of who asks.
 
-    The others are what the new engine makes of each, if it is asked.
+    `new` are the new engine's answers. Where the plan has a matched control, `is_control` tells whether who asks is in
+    it, and `usual` are the answers of the engine they get.
     """
 
     minutes: Sequence[int]
     places: Sequence[float]
-    failed: Sequence[bool]
-    seconds: Sequence[float]
-    quality: Sequence[float]
+    new: Answers
+    is_control: Sequence[bool] = ()
+    usual: Answers | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +119,8 @@ def simulated(
     by_plan, by_rule = [], []
     for _ in range(runs):
         traffic = _traffic(service, chance, per_minute=per_minute, minutes=days * DAY_MINUTES)
+        if plan.matched_control:
+            traffic = _with_control(traffic, chance)
         by_plan.append(_course(plan, traffic, days=days))
         by_rule.append(_course(without_gates, traffic, days=days, is_too_bad=_naive_rule(limit)))
     return by_plan, by_rule
@@ -111,10 +133,21 @@ def error_limit(criteria: Iterable[Criterion]) -> float:
 
 def _traffic(service: Service, chance: np.random.Generator, *, per_minute: float, minutes: int) -> Traffic:
     size = int(chance.poisson(per_minute * minutes))
-    centre = log(service.p95_seconds) - Z_95TH * SPREAD
     return Traffic(
         minutes=np.sort(chance.integers(minutes, size=size)).tolist(),
         places=(100 * chance.random(size)).tolist(),
+        new=_answers(service, chance, size),
+    )
+
+
+def _with_control(traffic: Traffic, chance: np.random.Generator) -> Traffic:
+    size = len(traffic.minutes)
+    return replace(traffic, is_control=(chance.random(size) < 0.5).tolist(), usual=_answers(USUAL, chance, size))
+
+
+def _answers(service: Service, chance: np.random.Generator, size: int) -> Answers:
+    centre = log(service.p95_seconds) - Z_95TH * SPREAD
+    return Answers(
         failed=(chance.random(size) < service.error_rate).tolist(),
         seconds=chance.lognormal(centre, SPREAD, size).tolist(),
         quality=chance.beta(FIRMNESS * service.quality, FIRMNESS * (1 - service.quality), size).tolist(),
@@ -149,9 +182,10 @@ def _course(
     for minute in range(days * DAY_MINUTES):
         now = START + minute * MINUTE_SECONDS
         after = _end_of(minute, traffic, first)
-        breaker, observed = _asked(breaker, traffic, range(first, after), state.percentage, now)
+        led, control = _led(state, traffic, range(first, after))
+        breaker, observed = _asked(breaker, traffic.new, led, now)
         first, answers = after, answers + len(observed)
-        looked = step(state, Readings(exposed=observed, breaker_rests=_rests(breaker)), now=now)
+        looked = step(state, Readings(exposed=observed, control=control, breaker_rests=_rests(breaker)), now=now)
         state = _approved(looked.state, now)
         holds.update(told_holds(state))
         if completed is None and state.phase is Phase.COMPLETED:
@@ -189,22 +223,28 @@ def _end_of(minute: int, traffic: Traffic, first: int) -> int:
     return after
 
 
+def _led(state: RolloutState, traffic: Traffic, questions: Iterable[int]) -> tuple[list[int], tuple[Observed, ...]]:
+    """The questions that are led to the new engine, and what is observed of the matched control's."""
+    inside = [question for question in questions if traffic.places[question] <= state.percentage]
+    if traffic.usual is None or state.stage == state.plan.last:
+        return inside, ()
+    control = tuple(traffic.usual.of(question) for question in inside if traffic.is_control[question])
+    return [question for question in inside if not traffic.is_control[question]], control
+
+
 def _asked(
-    breaker: Breaker, traffic: Traffic, questions: Iterable[int], percentage: float, now: float
+    breaker: Breaker, answers: Answers, questions: Iterable[int], now: float
 ) -> tuple[Breaker, tuple[Observed, ...]]:
     """The breaker after some questions, and the answers of the new engine, where it was asked."""
     observed = []
     for question in questions:
-        if traffic.places[question] > percentage:
-            continue
         breaker, permit = breaker.admit(now=now)
         if permit is None:
             continue
-        has_failed, seconds = traffic.failed[question], traffic.seconds[question]
+        has_failed, seconds = answers.failed[question], answers.seconds[question]
         count = breaker.failed if has_failed else breaker.succeeded
         breaker = count(permit, seconds, now=now, jitter=0.5)
-        quality = None if has_failed else traffic.quality[question]
-        observed.append(Observed(number=question + 1, failed=has_failed, seconds=seconds, quality=quality))
+        observed.append(answers.of(question))
     return breaker, tuple(observed)
 
 

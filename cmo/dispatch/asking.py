@@ -104,12 +104,14 @@ class Asking:
         cache: Cache,
         key_of: Callable[[str, EngineRequest], Awaitable[str]],
         toggles: Toggles,
+        timer: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`key_of` names everything an engine's answer depends on."""
+        """`key_of` names everything an engine's answer depends on; `timer` gives seconds since whenever."""
         self._gateway = gateway
         self._cache = cache
         self._key_of = key_of
         self._toggles = toggles
+        self._timer = timer
         self._flights: SingleFlight[EngineEvent] = SingleFlight(
             withdrawal=TextWithdrawn(reason=BROKEN_OFF), concerns_all=_concerns_all
         )
@@ -122,7 +124,7 @@ class Asking:
         Raises:
             EngineUnavailable: none of them could answer; the message says what failed and what to do.
         """
-        attempts = _Attempts(decision, request)
+        attempts = _Attempts(decision, request, self._timer)
         while (attempt := attempts.next()) is not None:
             try:
                 async with aclosing(cast("Any", self._attempt(attempt, bill))) as events:
@@ -194,16 +196,17 @@ class _Attempt:
 class _Attempts:
     """Which engine comes next, how much time it has, and what became of those before it."""
 
-    def __init__(self, decision: Decision, request: EngineRequest) -> None:
+    def __init__(self, decision: Decision, request: EngineRequest, timer: Callable[[], float]) -> None:
         self._request = request
-        self._deadline = time.monotonic() + request.seconds
+        self._timer = timer
+        self._deadline = timer() + request.seconds
         self._waiting = [(name, decision.free) for name in (decision.engine, *decision.fallbacks) if name]
         self._showed_text = False
         self.asked: list[_Attempt] = []
         self.failures: tuple[Failure, ...] = ()
 
     def next(self) -> _Attempt | None:
-        left = self._deadline - time.monotonic()
+        left = self._deadline - self._timer()
         if not self._waiting or left <= 0:
             return None
         name, free = self._waiting.pop(0)

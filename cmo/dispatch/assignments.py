@@ -1,11 +1,12 @@
 """Tests in which people keep the variant they got first, whatever becomes of the weights.
 
 What they would get is told by the flags of this process; what they have had is kept in a store. When that cannot be
-reached people get what the flags say, which is the same as long as nobody has changed the weights.
+reached in time people get what the flags say, which is the same as long as nobody has changed the weights.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
@@ -17,6 +18,9 @@ from cmo.errors import StorageUnavailable
 from cmo.interfaces import Clock
 from cmo.logs import fields
 from cmo.policy.flags import FeatureFlag, FlagContext, FlagReason, FlagStatus, FlagValue
+
+KEEP_SECONDS = 1.0
+"""How long a person waits until their variant is kept. It takes a millisecond, as a rule."""
 
 _log = logging.getLogger(__name__)
 
@@ -54,8 +58,9 @@ class Assignments:
         if not context.user_id or not self._is_test(name):
             return self._flags.evaluate(name, context)
         try:
-            return await self._kept(name, context)
-        except StorageUnavailable:
+            async with asyncio.timeout(KEEP_SECONDS):
+                return await self._kept(name, context)
+        except (StorageUnavailable, TimeoutError):
             _log.warning("assignments_unavailable", exc_info=True, extra=fields(flag=name))
             return self._flags.evaluate(name, context)
 

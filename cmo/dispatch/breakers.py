@@ -172,6 +172,10 @@ class Breakers:
             self._answers_well(other, now) and not self.is_open(other) for other in self._calls if other != name
         )
 
+    def rests(self, name: str) -> int:
+        """How often in a row this engine's breaker has opened, 0 while calls pass."""
+        return self._calls[name].gate.rests
+
     def admit(self, name: str) -> Permit:
         """Leave to ask an engine once. Low quality does not keep anybody from asking; it is told by `is_quality_low`.
 

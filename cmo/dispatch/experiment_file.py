@@ -32,18 +32,39 @@ def read_definition(path: Path) -> Experiment:
     Raises:
         OracleError: it cannot be read, or something in it is wrong; names the key and what is allowed.
     """
+    text = read_text(path)
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        return experiment_in(text)
+    except OracleError as error:
+        raise OracleError(f"{path}: {error}") from error
+
+
+def read_text(path: Path) -> str:
+    """The text of a definition.
+
+    Raises:
+        OracleError: it cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise OracleError(f"{path}: the definition cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise OracleError(f"{path}: the definition cannot be read. Allowed: a TOML file in UTF-8.") from error
-    except tomllib.TOMLDecodeError as error:
-        raise OracleError(f"{path}: the definition is no TOML: {error}.") from error
+
+
+def experiment_in(text: str, *, start: datetime | None = None) -> Experiment:
+    """The experiment that a definition's text defines. With `start` it began then, whatever the text says.
+
+    Raises:
+        OracleError: something in it is wrong; names the key and what is allowed.
+    """
     try:
-        return _Definition.model_validate(content).experiment()
+        return _Definition.model_validate(tomllib.loads(text)).experiment(start)
+    except tomllib.TOMLDecodeError as error:
+        raise OracleError(f"the definition is no TOML: {error}.") from error
     except ValidationError as error:
-        raise OracleError(f"{path}: {_first_problem(error)}") from error
+        raise OracleError(_first_problem(error)) from error
 
 
 def read_observations(lines: Iterable[bytes]) -> Iterator[Observation]:
@@ -125,12 +146,13 @@ class _Guardrail(_Metric):
 class _Definition(_Table):
     name: _Name
     hypothesis: Annotated[str, Field(min_length=1)]
-    start: _Moment
+    start: _Moment | None = None
     duration_days: Annotated[float, Field(gt=0, le=3650)]
     planned_users_per_arm: Annotated[int, Field(ge=2, le=MOST_USERS)]
     power: Annotated[float, Field(ge=0.5, lt=1)] = 0.8
     alpha: Annotated[float, Field(ge=0.0001, le=0.2)] = 0.05
     looks: Annotated[int, Field(ge=1, le=MAX_LOOKS)] = 5
+    share_percent: Annotated[float, Field(gt=0, le=100)] = 100.0
     arms: Annotated[tuple[_Arm, ...], Field(min_length=2)]
     primary: _Metric
     secondaries: tuple[_Metric, ...] = ()
@@ -142,7 +164,10 @@ class _Definition(_Table):
             raise ValueError("two arms have the same name")
         return self
 
-    def experiment(self) -> Experiment:
+    def experiment(self, start: datetime | None) -> Experiment:
+        began = start or self.start
+        if began is None:
+            raise OracleError('"start": missing. Allowed: a date or time, such as 2026-03-01T09:30:00Z.')
         return Experiment(
             name=self.name,
             hypothesis=self.hypothesis,
@@ -150,12 +175,13 @@ class _Definition(_Table):
             primary=self.primary.metric(),
             secondaries=tuple(metric.metric() for metric in self.secondaries),
             guardrails=tuple(rail.guardrail() for rail in self.guardrails),
-            start=self.start,
+            start=began,
             duration=timedelta(days=self.duration_days),
             planned_users=self.planned_users_per_arm,
             power=self.power,
             alpha=self.alpha,
             looks=self.looks,
+            share_percent=self.share_percent,
         )
 
 

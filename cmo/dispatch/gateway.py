@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from typing import Any, Protocol, cast
 
@@ -46,10 +46,19 @@ class Breakers(Protocol):
 class Gateway:
     """Asks engines. Shared by all questions of a process."""
 
-    def __init__(self, engines: Sequence[Engine], *, breakers: Breakers, spending: Spending) -> None:
+    def __init__(
+        self,
+        engines: Sequence[Engine],
+        *,
+        breakers: Breakers,
+        spending: Spending,
+        timer: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        """`timer` gives seconds since whenever."""
         self._engines = {engine.name: engine for engine in engines}
         self._breakers = breakers
         self._spending = spending
+        self._timer = timer
 
     async def ask(self, name: str, request: EngineRequest, bill: Bill) -> AsyncIterator[EngineEvent]:
         """The engine's events; closing the iterator early ends its work.
@@ -63,7 +72,7 @@ class Gateway:
         """
         engine = self._engines[name]
         permit = self._breakers.admit(name)
-        watch = _Watch(request.seconds)
+        watch = _Watch(request.seconds, self._timer)
         try:
             async with self._spending.allowed(request.question.user_id, engine.ceiling_usd(request), bill):
                 events = cast("Any", engine.ask(request, bill.book))
@@ -97,19 +106,20 @@ def _tell(permit: Permit, draft: Draft, seconds: float) -> None:
 class _Watch:
     """Measures what an engine takes, without the time its listener takes, and ends it when it takes too long."""
 
-    def __init__(self, limit_seconds: float) -> None:
+    def __init__(self, limit_seconds: float, timer: Callable[[], float]) -> None:
         self._limit = limit_seconds
+        self._timer = timer
         self.seconds = 0.0
 
     async def over(self, events: AsyncIterator[EngineEvent]) -> AsyncIterator[EngineEvent]:
         # A time limit around the whole loop would go off in the listener's code, which runs between two events.
         while True:
-            started = time.perf_counter()
+            started = self._timer()
             try:
                 async with asyncio.timeout(self._limit - self.seconds):
                     event = await anext(events)
             except StopAsyncIteration:
                 return
             finally:
-                self.seconds += time.perf_counter() - started
+                self.seconds += self._timer() - started
             yield event

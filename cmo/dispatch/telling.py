@@ -8,6 +8,7 @@ from cmo.policy.routing import spoken, titled
 from cmo.values import EngineRequest, Quality, Translated
 
 IN_ENGLISH = Phrase("The papers were searched by English words for your question, and are quoted in English.")
+NOT_CITED = Phrase("Citations are switched off: this answer cannot be checked here.")
 WRITTEN_IN_ENGLISH = Phrase("The answer is in English: no translation service is set up.")
 
 

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any, cast
 
 from cmo.citations import MarkerStream, cite, marked_sentences
@@ -26,11 +27,13 @@ from cmo.values import (
     EngineEvent,
     EngineRequest,
     Progress,
+    Prompt,
     Retrieval,
     ScoredPassage,
     Selection,
     TextPiece,
     TextWithdrawn,
+    Tuning,
 )
 
 ENGINE = "lightrag"
@@ -101,7 +104,7 @@ class PapersEngine:
         """The most that writing the answer can cost; sentences of the papers cost nothing."""
         if self._writer is None or request.free:
             return 0.0
-        return self._writer.ceiling_usd(largest_prompt())
+        return self._writer.ceiling_usd(_tuned(largest_prompt(), request.tuning))
 
     async def ask(self, request: EngineRequest, book: Book) -> AsyncIterator[EngineEvent]:
         """Progress and pieces of text as they come; the last event is the Draft.
@@ -112,7 +115,10 @@ class PapersEngine:
         """
         ends_at = asyncio.get_running_loop().time() + WRITING_SHARE * request.seconds
         retrieval = await self._search.retrieve(
-            request.search_text, top_k=self._top_k, mode=request.mode, asked=request.question.standalone
+            request.search_text,
+            top_k=request.tuning.top_k or self._top_k,
+            mode=request.mode,
+            asked=request.question.standalone,
         )
         selection = await self._reader.select(request.search_text, retrieval.passages)
         yield Progress(text=_found(retrieval, selection))
@@ -138,6 +144,7 @@ class PapersEngine:
         prompt = answer_prompt(
             request.question.standalone, passages, in_english=request.search_text, mark=self._new_mark()
         )
+        prompt = _tuned(prompt, request.tuning)
         markers = MarkerStream({str(number): place_of(found) for number, found in enumerate(passages, start=1)})
         opening = _Opening()
         text = ""
@@ -211,6 +218,11 @@ async def _until(ends_at: float, events: AsyncIterator[EngineEvent]) -> AsyncIte
         except TimeoutError as error:
             raise ModelUnavailable(MODEL_LATE) from error
         yield event
+
+
+def _tuned(prompt: Prompt, tuning: Tuning) -> Prompt:
+    """The prompt as somebody's variant wants it."""
+    return replace(prompt, max_tokens=tuning.max_tokens or prompt.max_tokens, temperature=tuning.temperature)
 
 
 class _Opening:

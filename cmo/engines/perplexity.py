@@ -221,7 +221,7 @@ class PerplexityEngine:
             domains=self._domains,
             recency=RECENT if request.fresh else "",
             search_context=self._search_context,
-            max_output_tokens=self._max_output_tokens,
+            max_output_tokens=request.tuning.max_tokens or self._max_output_tokens,
             max_steps=self._max_steps,
             stream=self._stream,
         )

@@ -1,7 +1,8 @@
 """The indexing of a papers folder: one writer, the right generation, a run, and the swap.
 
 What a run does to each file stands in `run`; here it is decided which generation it works on, what is done about a
-damaged one, and when a rebuilt one takes the place of the one that serves.
+damaged one, and when a rebuilt one takes the place of the one that serves: when it is healthy, and nobody switched away
+from it.
 """
 
 from __future__ import annotations
@@ -20,16 +21,15 @@ from typing import TypeAlias
 from cmo.errors import IndexDamaged, LibraryError
 from cmo.library import generations
 from cmo.library.generations import GenerationInfo, Recipe
+from cmo.library.health import Health, HealthGate
 from cmo.library.lock import writer_lock
 from cmo.library.progress import Meter
 from cmo.library.reader import Limits
 from cmo.library.run import Graph, GraphWriter, Outcome, Reader, Run
+from cmo.library.succession import INDEXING, Action, Event, Succession
 from cmo.logs import fields
 from cmo.storage.manifest import Manifest
-from cmo.values import FileStatus, IndexProgress, IndexReport
-
-MAX_LOST_SHARE = 0.1
-"""A rebuilt index that failed on a larger share of what the serving one holds is not put in its place."""
+from cmo.values import IndexProgress, IndexReport
 
 GraphFactory: TypeAlias = Callable[[GenerationInfo], GraphWriter]
 CarryCache: TypeAlias = Callable[[Path, Path], object]
@@ -60,13 +60,14 @@ class Indexer:
         reader: Reader,
         open_graph: GraphFactory,
         carry_cache: CarryCache,
+        gate: HealthGate,
         limits: Limits | None = None,
     ) -> None:
         """Nothing is touched before `run`.
 
         `open_graph` makes the graph of a generation, not yet opened. `carry_cache` copies the extraction cache from one
-        index file to another. `limits` are those of the reader: when they change, files that were too large for the
-        others are looked into again.
+        index file to another. `gate` tells whether a rebuilt index may take over. `limits` are those of the reader:
+        when they change, files that were too large for the others are looked into again.
         """
         self._papers = papers
         self._storage = storage
@@ -74,6 +75,8 @@ class Indexer:
         self._reader = reader
         self._open_graph = open_graph
         self._carry_cache = carry_cache
+        self._gate = gate
+        self._succession = Succession(storage)
         self._limits = limits or Limits()
 
     async def run(self, *, on_progress: OnProgress | None = None, cancel: asyncio.Event | None = None) -> IndexReport:
@@ -139,7 +142,7 @@ class Indexer:
             )
             outcome = await run.to_the_end(also=opened.before)
             await graph.close()
-            return await asyncio.to_thread(self._finish, opened, outcome)
+            return await self._finish(opened, outcome)
 
     def _open(self, target: GenerationInfo) -> _Opened:
         serving = generations.current(self._storage)
@@ -152,7 +155,7 @@ class Indexer:
             raise IndexDamaged(f"{target.database} was made in another way than its name says.")
         if serving is None:
             # The very first index answers as soon as its first document is in.
-            generations.serve(self._storage, target)
+            self._succession.take_over(target, _takeover(target, None, "nothing served"))
         before = None if serving is None or serving == target else _earlier(serving)
         return _Opened(target=target, manifest=manifest, serving=serving, before=before)
 
@@ -167,28 +170,79 @@ class Indexer:
         _log.info("index_rebuild", extra=fields(generation=opened.target.name, changed=", ".join(changed)))
         return None if "reader" in changed else opened.before
 
-    def _finish(self, opened: _Opened, outcome: Outcome) -> IndexReport:
+    async def _finish(self, opened: _Opened, outcome: Outcome) -> IndexReport:
         """Put a whole generation in the place of the one that served, and clear away the old ones."""
         report = IndexReport(files=outcome.files, seconds=0.0, generation=opened.target.name, cancelled=outcome.stopped)
         if outcome.stopped:
             return report
-        lost = _lost_share(opened.before, outcome)
-        if lost > MAX_LOST_SHARE:
-            notice = (
-                f"The rebuilt index failed on {lost:.0%} of the papers, so the one before goes on serving. "
-                "See why they failed, and index again."
-            )
-            return replace(report, notices=(notice,))
-        if opened.serving != opened.target:
-            generations.serve(self._storage, opened.target)
-        self._clear_away(opened)
-        return report
+        notice = await self._replace_serving(opened)
+        await asyncio.to_thread(self._clear_away, opened)
+        return report if notice is None else replace(report, notices=(notice,))
+
+    async def _replace_serving(self, opened: _Opened) -> str | None:
+        """Let the generation worked on take over if it may; returns what is to be said when it does not serve."""
+        target, serving = opened.target, opened.serving
+        if serving is not None and serving != target:
+            left = await asyncio.to_thread(self._succession.left, target.name)
+            if left is not None:
+                return _left_in_words(left, serving)
+            health = await self._gate.examine(target, serving)
+            check = Event.of_check(health, author=INDEXING, at=datetime.now(UTC))
+            await asyncio.to_thread(self._succession.note, check)
+            if not health.healthy:
+                return _failed_in_words(health, target, serving)
+            event = _takeover(target, serving, "made by other models or rules, and healthy")
+            await asyncio.to_thread(self._succession.take_over, target, event)
+        now = await asyncio.to_thread(generations.current, self._storage)
+        return None if now in (None, target) else _switched_in_words(target, now)
 
     def _clear_away(self, opened: _Opened) -> None:
-        """Keep the generation that serves and the one before it."""
-        others = [info for info in generations.generations(self._storage) if info != opened.target]
-        spare = opened.serving if opened.serving in others else (others[-1] if others else None)
-        generations.prune(self._storage, keep={opened.target.name, *([spare.name] if spare else [])})
+        """Keep what serves, what served before it, and what was worked on."""
+
+        def kept() -> set[str]:
+            serving = generations.current(self._storage) or opened.target
+            others = [info.name for info in generations.generations(self._storage) if info != serving]
+            previous = self._succession.previous()
+            spare = previous if previous in others else (others[-1] if others else serving.name)
+            return {opened.target.name, serving.name, spare}
+
+        self._succession.clear_away(kept)
+
+
+def _takeover(target: GenerationInfo, serving: GenerationInfo | None, reason: str) -> Event:
+    before = serving.name if serving is not None else ""
+    return Event(
+        action=Action.INDEX,
+        generation=target.name,
+        before=before,
+        author=INDEXING,
+        reason=reason,
+        at=datetime.now(UTC),
+    )
+
+
+def _left_in_words(left: Event, serving: GenerationInfo) -> str:
+    return (
+        f"{left.author} switched away from {left.before} on {left.at:%Y-%m-%d} ({left.reason}), so it was brought up "
+        f"to date and {serving.name} goes on serving, without what was added since. `cmo generations switch "
+        f"{left.before}` lets it serve again; with the models and rules of {serving.name} runs index into that one."
+    )
+
+
+def _failed_in_words(health: Health, target: GenerationInfo, serving: GenerationInfo) -> str:
+    found = " ".join(f"[{check.name}] {check.words}" for check in health.failed)
+    return (
+        f"The rebuilt index {target.name} is not healthy, so the one before goes on serving ({serving.name}). {found} "
+        f"Mend the cause and index again, delete {target.folder} to have it built anew, or let it serve all the same: "
+        f"`cmo generations switch {target.name} --force`."
+    )
+
+
+def _switched_in_words(target: GenerationInfo, now: GenerationInfo) -> str:
+    return (
+        f"Somebody switched to {now.name} during the run, so that one serves and not {target.name}, which was brought "
+        f"up to date. `cmo generations switch {target.name}` lets it serve."
+    )
 
 
 def _ignore(_: IndexProgress) -> None:
@@ -213,12 +267,3 @@ def _changed_steps(before: Manifest, recipe: Recipe) -> tuple[str, ...]:
         return recipe.changes(Recipe.from_json(before.meta("recipe") or ""))
     except ValueError:
         return ("reader", "extractor")
-
-
-def _lost_share(before: Manifest | None, outcome: Outcome) -> float:
-    """The share of what `before` holds that failed in this run."""
-    if before is None:
-        return 0.0
-    held = {row.path for row in before.files() if row.status is FileStatus.INDEXED}
-    failed = {report.file for report in outcome.files if report.status is FileStatus.FAILED}
-    return len(held & failed) / max(1, len(held))

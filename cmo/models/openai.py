@@ -287,18 +287,19 @@ def _request(model: str, prompt: Prompt) -> dict[str, Any]:
         {"role": "system", "content": _sendable(prompt.system)},
         {"role": "user", "content": _sendable(prompt.user)},
     ]
-    request: dict[str, Any] = {"model": model, "messages": messages, **_writing(model, prompt.max_tokens)}
+    request: dict[str, Any] = {"model": model, "messages": messages, **_writing(model, prompt)}
     return request | {"response_format": {"type": "json_object"}} if prompt.json else request
 
 
-def _writing(model: str, max_tokens: int) -> Mapping[str, Any]:
+def _writing(model: str, prompt: Prompt) -> Mapping[str, Any]:
     """How to write: reasoning models name the limit differently and are asked not to reason, or as little as can be."""
     name = model.rpartition("/")[2].lower()
     effort = next((effort for family, effort in _MILD_REASONING if family.match(name)), None)
+    temperature = TEMPERATURE if prompt.temperature is None else prompt.temperature
     if effort is None:
-        return {"max_tokens": max_tokens, "temperature": TEMPERATURE}
-    settings = {"max_completion_tokens": max_tokens, "reasoning_effort": effort}
-    return settings | {"temperature": TEMPERATURE} if effort == "none" else settings
+        return {"max_tokens": prompt.max_tokens, "temperature": temperature}
+    settings = {"max_completion_tokens": prompt.max_tokens, "reasoning_effort": effort}
+    return settings | {"temperature": temperature} if effort == "none" else settings
 
 
 def _sendable(text: str) -> str:

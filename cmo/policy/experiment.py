@@ -81,7 +81,8 @@ class Experiment:
 
     `arms` are two or more, the first of them the control. `planned_users` are those of each arm; with uneven weights
     two arms count as many as equal ones that tell as much (their harmonic mean). `alpha` is the chance of a difference
-    found where there is none, `power` the chance of finding the one the plan is for.
+    found where there is none, `power` the chance of finding the one the plan is for. `share_percent` is how many of all
+    people take part, above 0 to 100.
     """
 
     name: str
@@ -96,6 +97,7 @@ class Experiment:
     power: float = 0.8
     alpha: float = 0.05
     looks: int = 5
+    share_percent: float = 100.0
 
     @property
     def control(self) -> Arm:

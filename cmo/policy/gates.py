@@ -183,7 +183,13 @@ class GateResult:
     @property
     def words(self) -> str:
         """The result as a sentence."""
-        return f"{_measured(self)}: {_WORDS[self.finding](self)}."
+        return f"{self.reading}: {_WORDS[self.finding](self)}."
+
+    @property
+    def reading(self) -> str:
+        """What was measured, with its value where there is one."""
+        name, form = _SHOWN[self.criterion.measure]
+        return name if self.value is None else f"{name} {form.format(self.value)}"
 
 
 def tracked(track: Track, criterion: Criterion, exposed: Iterable[Observed], control: Iterable[Observed]) -> Track:
@@ -351,11 +357,6 @@ _LIMITS: Mapping[Measure, str] = {
 def limit_words(criterion: Criterion) -> str:
     """The limit in words."""
     return _LIMITS[criterion.measure].format(criterion.limit)
-
-
-def _measured(result: GateResult) -> str:
-    name, form = _SHOWN[result.criterion.measure]
-    return name if result.value is None else f"{name} {form.format(result.value)}"
 
 
 def _worse_words(result: GateResult) -> str:

@@ -45,6 +45,7 @@ class Phase(StrEnum):
 class EventKind(StrEnum):
     """What happened to a rollout."""
 
+    STARTED = "started"
     ADVANCED = "advanced"
     COMPLETED = "completed"
     HELD = "held"
@@ -68,6 +69,9 @@ class Hold(StrEnum):
     SIGNAL = "signal"
 
 
+QUIET_AGAIN_SECONDS = 24 * HOUR_SECONDS
+"""Somebody is told once in so long that there is no traffic: where little is asked, each quiet hour would begin it."""
+
 ORDINARY = frozenset({Hold.TIME, Hold.SAMPLE})
 """Holds that need nobody's attention."""
 
@@ -75,6 +79,8 @@ ORDINARY = frozenset({Hold.TIME, Hold.SAMPLE})
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutState:
     """Where a rollout stands: in `stage`, counted from 0, since `since` with so many `answers`.
+
+    `quiet_told_at` is when somebody was last told that there is no traffic, 0 for never.
 
     `tracks` belong to the plan's criteria, in their order. `seen` is the number of the last observation counted.
     `approved` tells that this stage may end. `paused_at` is None when it is not paused. Time spent paused counts for no
@@ -90,12 +96,13 @@ class RolloutState:
     seen: int = 0
     last_answer_at: float
     holds: tuple[Hold, ...] = ()
+    quiet_told_at: float = 0.0
     approved: bool = False
     paused_at: float | None = None
 
     @property
     def percentage(self) -> float:
-        """The share of people who get the new engine, 0 to 100."""
+        """The share of people who get the new engine, or may be its matched control, 0 to 100."""
         return 0.0 if self.phase is Phase.ROLLED_BACK else self.plan.stages[self.stage].percentage
 
 
@@ -273,6 +280,11 @@ _HELD_BY = {
 
 def _held(state: RolloutState, holds: tuple[Hold, ...], gates: tuple[GateResult, ...], now: float) -> Step:
     begun = [hold for hold in holds if hold not in ORDINARY and hold not in state.holds]
+    if Hold.NO_TRAFFIC in begun:
+        if now - state.quiet_told_at < QUIET_AGAIN_SECONDS:
+            begun.remove(Hold.NO_TRAFFIC)
+        else:
+            state = replace(state, quiet_told_at=now)
     if holds != state.holds or state.phase is not Phase.RUNNING:
         state = replace(state, phase=Phase.RUNNING, holds=holds)
     if not begun:

@@ -1,6 +1,7 @@
-"""Rollouts as JSON: plans and states written, read and checked, with a version so that an older one is recognised.
+"""Rollouts as JSON: plans, states and what gates found, written, read and checked.
 
-Pure. What is read is the same as what was written, to the last digit.
+Pure. Plans and states have a version, so that an older one is recognised. What is read is the same as what was written,
+to the last digit.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from cmo.policy.gates import GateResult
 from cmo.policy.rollout import RolloutState
 from cmo.policy.rollout_plan import RolloutPlan
 
@@ -51,6 +53,20 @@ def state_from(text: str | bytes) -> RolloutState:
     return state
 
 
+def gates_text(gates: tuple[GateResult, ...]) -> str:
+    """What gates found, as JSON."""
+    return json.dumps(_gates().dump_python(gates, mode="json"))
+
+
+def gates_from(text: str | bytes) -> tuple[GateResult, ...]:
+    """What gates found, as it was written.
+
+    Raises:
+        ValueError: it is nothing of the kind.
+    """
+    return _gates().validate_python(json.loads(text))
+
+
 def _read(text: str | bytes, key: str, adapter: TypeAdapter[T]) -> T:
     document = json.loads(text)
     if not isinstance(document, dict) or document.get("version") != VERSION or key not in document:
@@ -66,6 +82,11 @@ def _read(text: str | bytes, key: str, adapter: TypeAdapter[T]) -> T:
 @cache
 def _plans() -> TypeAdapter[RolloutPlan]:
     return TypeAdapter(RolloutPlan)
+
+
+@cache
+def _gates() -> TypeAdapter[tuple[GateResult, ...]]:
+    return TypeAdapter(tuple[GateResult, ...])
 
 
 @cache

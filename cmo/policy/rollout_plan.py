@@ -57,6 +57,9 @@ class Stage:
 class RolloutPlan:
     """What is fixed before a rollout starts. The last stage is the goal: reaching it completes the rollout.
 
+    With `matched_control` half of each share but the last is kept from the new engine, for comparison: people who were
+    drawn like those who get it.
+
     Raises:
         ValueError: the stages do not grow, or a number makes no sense.
     """
@@ -65,6 +68,7 @@ class RolloutPlan:
     stages: tuple[Stage, ...]
     criteria: tuple[Criterion, ...] = GUARDRAILS
     quiet_seconds: float = QUIET_SECONDS
+    matched_control: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what makes no sense."""
@@ -111,8 +115,8 @@ def exponential(*, start: float = 1.0, factor: float = 2.0, hours: float = 2.0, 
 
 
 def canary(*, start: float = 5.0, hours: float = 24.0, answers: int = 100) -> RolloutPlan:
-    """A plan that watches a small share for long, then gives the engine to everybody."""
-    return _even(Strategy.CANARY, [start], hours, answers)
+    """A plan that watches half of a small share for long beside the other half, then gives the engine to everybody."""
+    return replace(_even(Strategy.CANARY, [start], hours, answers), matched_control=True)
 
 
 def staged(

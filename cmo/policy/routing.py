@@ -17,10 +17,11 @@ from functools import partial
 from typing import NamedTuple, TypeAlias
 
 from cmo.phrases import Phrase, joined
+from cmo.policy.arms import engine_of, tuning_of
 from cmo.policy.assignment import bucket, within
-from cmo.policy.flags import FlagValue
+from cmo.policy.flags import MAIN_ROLLOUT, FlagReason, FlagValue
 from cmo.policy.rules import Rule, judge
-from cmo.values import Decision, QuestionKind, RoutingCheck
+from cmo.values import Decision, Exposure, QuestionKind, RoutingCheck, Tuning
 
 
 class Reason(StrEnum):
@@ -94,8 +95,9 @@ Engines: TypeAlias = tuple[EngineFacts, ...]
 class Verdict(NamedTuple):
     """What a check says: its name, why, and the engines it leaves.
 
-    With a `reason` it has decided: for the first engine left, or for none. `free` allows only what costs nothing. A
-    named tuple, because a frozen dataclass takes three times as long to make, and a decision makes a dozen.
+    With a `reason` it has decided: for the first engine left, or for none. `free` allows only what costs nothing;
+    `by_flag` tells that the flag of the rollout has decided. A named tuple, because a frozen dataclass takes three
+    times as long to make, and a decision makes a dozen.
     """
 
     name: str
@@ -104,6 +106,7 @@ class Verdict(NamedTuple):
     reason: str = ""
     rule: str = ""
     free: bool = False
+    by_flag: bool = False
 
     @property
     def overspends(self) -> bool:
@@ -119,6 +122,7 @@ def decide(facts: RoutingFacts) -> Decision:
     verdicts = tuple(_verdicts(facts))
     last = verdicts[-1]
     engine = last.left[0].name if last.left else None
+    flag = facts.flag if last.by_flag or _meets_variant(facts, last) else None
     return Decision(
         engine=engine,
         reason=str(last.reason),
@@ -131,6 +135,8 @@ def decide(facts: RoutingFacts) -> Decision:
             RoutingCheck(name=str(verdict.name), matched=verdict.reason != "", words=verdict.words)
             for verdict in verdicts
         ),
+        exposure=_exposure(flag, engine),
+        tuning=tuning_of(flag.variant.config_overrides) if flag and flag.variant else Tuning(),
     )
 
 
@@ -187,7 +193,10 @@ def _emergency_stop(facts: RoutingFacts, left: Engines) -> Verdict:
         return Verdict(Reason.EMERGENCY_STOP, Phrase("No emergency stop is in the way."), left)
     stopped = _names(engine for engine in left if engine.name in facts.emergency_stopped)
     reason = Reason.EMERGENCY_STOP if len(going) < 2 else ""
-    return Verdict(Reason.EMERGENCY_STOP, Phrase("Emergency stop: {engines}.", engines=stopped), going, reason)
+    words = Phrase("Emergency stop: {engines}.", engines=stopped)
+    if not going:
+        words = joined((words, Phrase("The people who run this service have stopped it. Please ask again later.")))
+    return Verdict(Reason.EMERGENCY_STOP, words, going, reason)
 
 
 def _only_engine(facts: RoutingFacts, left: Engines) -> Verdict:
@@ -298,7 +307,7 @@ def _rule(rule: Rule, facts: RoutingFacts, left: Engines) -> Verdict:
 
 def _rollout(facts: RoutingFacts, left: Engines) -> Verdict:
     """The home engine, which comes first, for its share of people; the next one for the others."""
-    if facts.flag is not None:
+    if facts.flag is not None and not _takes_no_part(facts.flag):
         return _by_flag(facts, facts.flag, left)
     home = facts.engines[0].name
     share, place = facts.rollout_percentage, bucket(facts.user_id, facts.salt)
@@ -320,18 +329,41 @@ def _rollout(facts: RoutingFacts, left: Engines) -> Verdict:
     return Verdict(Reason.ROLLOUT, words, others, Reason.ROLLOUT)
 
 
+def _takes_no_part(flag: FlagValue) -> bool:
+    """Whether a test is under way in which the person is not: they are served as if there were none."""
+    return flag.reason is FlagReason.AB_TEST and flag.variant is None
+
+
 def _by_flag(facts: RoutingFacts, flag: FlagValue, left: Engines) -> Verdict:
-    """The home engine for those who have it by the flag of the rollout, in one of its variants or plainly."""
+    """The engine that the person's variant names, else the home engine for those who have it by the flag."""
     home = facts.engines[0].name
-    if flag.value:
+    if named := _named((engine_of(flag.variant.config_overrides) if flag.variant else None) or "", left):
+        chosen, words = named, Phrase("The flag of the rollout sends you to {engine}.", engine=spoken(named[0].name))
+    elif flag.value:
         chosen, words = left, Phrase("The flag of the rollout sends you to {engine}.", engine=spoken(home))
     else:
         chosen = tuple(engine for engine in left if engine.name != home)
         words = Phrase("The flag of the rollout does not send you to {engine}.", engine=spoken(home))
     if flag.variant is None:
-        return Verdict(Reason.ROLLOUT, words, chosen, Reason.ROLLOUT)
+        return Verdict(Reason.ROLLOUT, words, chosen, Reason.ROLLOUT, by_flag=True)
     name = f"variant:{flag.variant.name}"
-    return Verdict(name, words, chosen, name, flag.variant.name)
+    return Verdict(name, words, chosen, name, flag.variant.name, by_flag=True)
+
+
+def _meets_variant(facts: RoutingFacts, last: Verdict) -> bool:
+    """Whether the only engine there is happens to be that of the person's variant: then its ways can be compared."""
+    if last.reason != Reason.ONLY_ENGINE or facts.flag is None or facts.flag.variant is None:
+        return False
+    home = facts.engines[0].name if facts.flag.value else None
+    return last.left[0].name == (engine_of(facts.flag.variant.config_overrides) or home)
+
+
+def _exposure(flag: FlagValue | None, engine: str | None) -> Exposure | None:
+    """What the flag has exposed the person to. Those whom it leaves where they were are not exposed to anything."""
+    if flag is None or engine is None or not (flag.value or flag.variant):
+        return None
+    variant = flag.variant.name if flag.variant else ""
+    return Exposure(flag=MAIN_ROLLOUT, version=flag.version, variant=variant, engine=engine)
 
 
 def _usable(facts: RoutingFacts) -> Engines:

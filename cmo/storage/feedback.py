@@ -18,6 +18,7 @@ from cmo.phrases import Phrase
 from cmo.policy.satisfaction import Satisfaction
 from cmo.storage.columns import UtcTime
 from cmo.storage.database import Database, as_unavailable
+from cmo.storage.exposures import measure_thumb
 from cmo.storage.ledger import QUESTIONS, LedgerEntry, entry
 from cmo.values import Feedback, Thumb
 
@@ -109,6 +110,8 @@ def _give(feedback: Feedback, comment: str, connection: sa.Connection) -> bool:
     theirs = (of.question_id == feedback.question_id, of.user_id == feedback.user_id, of.outcome.in_(_WITH_ANSWER))
     if connection.execute(sa.select(of.id).where(*theirs)).first() is None:
         return False
+    said_before = sa.select(_feedback.c.thumb).where(_feedback.c.question_id == feedback.question_id)
+    before = connection.execute(said_before).scalar()
     connection.execute(sa.delete(_feedback).where(_feedback.c.question_id == feedback.question_id))
     if feedback.thumb is not None:
         row = {
@@ -119,6 +122,9 @@ def _give(feedback: Feedback, comment: str, connection: sa.Connection) -> bool:
             "at": feedback.at,
         }
         connection.execute(sa.insert(_feedback), row)
+        if feedback.thumb != before:
+            is_up = feedback.thumb is Thumb.UP
+            measure_thumb(connection, feedback.question_id, satisfied=is_up, at=feedback.at)
     return True
 
 

@@ -7,12 +7,12 @@ revision by which other processes see that something has changed. What a flag me
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
@@ -161,12 +161,72 @@ class SqlFlags:
         return await self._write(partial(_revert, name, by, to, version))
 
     async def _write(self, work: Callable[[sa.Connection], T]) -> T:
-        try:
-            with as_unavailable(_UNWRITABLE):
-                return await self._database.book(partial(_taken_back, work) if self._trial else work)
-        except _TakenBackError as trial:
-            result: T = trial.args[0]
-            return result
+        with as_unavailable(_UNWRITABLE):
+            return await booked(self._database, work, trial=self._trial)
+
+
+async def booked(database: Database, work: Callable[[sa.Connection], T], *, trial: bool) -> T:
+    """What `work` returns after a transaction that writes; with `trial` it is taken back."""
+    try:
+        return await database.book(partial(_taken_back, work) if trial else work)
+    except _TakenBackError as taken_back:
+        result: T = taken_back.args[0]
+        return result
+
+
+def flag_in(connection: sa.Connection, name: str) -> AnyFlag | None:
+    """The flag of that name, in a transaction of somebody else's."""
+    row = _row(name, connection)
+    return None if row is None else _flag(row)
+
+
+def last_version(connection: sa.Connection, name: str) -> int:
+    """The version of the last change to the flag, which may be its deletion; 0 when there never was one."""
+    last = sa.select(sa.func.coalesce(sa.func.max(_changes.c.version), 0)).where(_changes.c.name == name)
+    return int(connection.execute(last).scalar_one())
+
+
+def put(connection: sa.Connection, flag: FeatureFlag, by: Authorship) -> FeatureFlag:
+    """The flag as it is kept in a transaction of somebody else's, in place of the one of its name, if there is one.
+
+    Raises:
+        OracleError: it may not be kept; the message says why.
+    """
+    is_there = _row(flag.name, connection) is not None
+    return _keep(connection, flag, by, action=FlagAction.UPDATE if is_there else FlagAction.CREATE)
+
+
+def put_back(connection: sa.Connection, name: str, by: Authorship, *, before: int) -> None:
+    """Makes the flag what it was before its version `before`, also none at all, in a transaction of somebody else's.
+
+    Raises:
+        OracleError: what it was may not be kept any more; the message says why.
+    """
+    was = sa.select(_changes.c.old).where(_changes.c.name == name, _changes.c.version == before)
+    document, row = connection.execute(was).scalar_one(), _row(name, connection)
+    if document is not None:
+        _keep(connection, flag_from(name, json.loads(document)), by, action=FlagAction.REVERT)
+    elif row is not None:
+        _remove(connection, row, by)
+
+
+def documents(connection: sa.Connection, name: str, *, since: int) -> Mapping[int, str | None]:
+    """The flag's documents in JSON by their versions, from that of `since` on; None for one without a flag."""
+    of = _changes.c
+    rows = connection.execute(sa.select(of.version, of.new).where(of.name == name, of.version >= since))
+    return {row.version: row.new for row in rows}
+
+
+def said(what: str, text: str) -> str:
+    """The text of an author or a reason on one line.
+
+    Raises:
+        OracleError: it is empty, too long, or cannot be shown.
+    """
+    text = " ".join(text.split())
+    if not text or len(text) > LONGEST_REASON or not text.isprintable():
+        raise OracleError(f"The {what} is missing or wrong. Allowed: a text of at most {LONGEST_REASON} characters.")
+    return text
 
 
 class _TakenBackError(Exception):
@@ -183,11 +243,11 @@ def _all(connection: sa.Connection) -> FlagSet:
     return FlagSet(revision=str(revision), flags={row.name: _flag(row) for row in rows})
 
 
-def _row(name: str, connection: sa.Connection) -> sa.Row[tuple[object, ...]] | None:
+def _row(name: str, connection: sa.Connection) -> sa.Row[Any] | None:
     return connection.execute(sa.select(_flags).where(_flags.c.name == name)).first()
 
 
-def _flag(row: sa.Row[tuple[object, ...]]) -> AnyFlag:
+def _flag(row: sa.Row[Any]) -> AnyFlag:
     times = {"created_at": row.created_at, "updated_at": row.updated_at}
     try:
         return flag_from(row.name, json.loads(row.document), version=row.version, **times)
@@ -197,7 +257,7 @@ def _flag(row: sa.Row[tuple[object, ...]]) -> AnyFlag:
         return MalformedFlag(name=row.name, problem=f'Flag "{row.name}": it is no JSON.', version=row.version)
 
 
-def _change(row: sa.Row[tuple[object, ...]]) -> FlagChange:
+def _change(row: sa.Row[Any]) -> FlagChange:
     return FlagChange(
         name=row.name,
         version=row.version,
@@ -228,9 +288,13 @@ def _delete(name: str, by: Authorship, version: int, connection: sa.Connection) 
     if row is None:
         raise _no_flag(name)
     _expect(connection, name, version)
-    connection.execute(sa.delete(_flags).where(_flags.c.name == name))
-    forget(connection, name)
-    _remember(connection, name, by, action=FlagAction.DELETE, old=row.document, new=None)
+    _remove(connection, row, by)
+
+
+def _remove(connection: sa.Connection, row: sa.Row[Any], by: Authorship) -> None:
+    connection.execute(sa.delete(_flags).where(_flags.c.name == row.name))
+    forget(connection, row.name)
+    _remember(connection, row.name, by, action=FlagAction.DELETE, old=row.document, new=None)
 
 
 def _revert(name: str, by: Authorship, to: int, version: int, connection: sa.Connection) -> FeatureFlag:
@@ -262,21 +326,16 @@ def _remember(
     connection: sa.Connection, name: str, by: Authorship, *, action: FlagAction, old: str | None, new: str | None
 ) -> int:
     """The version that the change makes."""
-    version = _last_version(connection, name) + 1
+    version = last_version(connection, name) + 1
     entry = {"name": name, "version": version, "action": action.value, "old": old, "new": new}
-    said = {"author": _said("author", by.author), "reason": _said("reason", by.reason), "at": by.at}
-    connection.execute(sa.insert(_changes).values({**entry, **said}))
+    why = {"author": said("author", by.author), "reason": said("reason", by.reason), "at": by.at}
+    connection.execute(sa.insert(_changes).values({**entry, **why}))
     return version
-
-
-def _last_version(connection: sa.Connection, name: str) -> int:
-    last = sa.select(sa.func.coalesce(sa.func.max(_changes.c.version), 0)).where(_changes.c.name == name)
-    return int(connection.execute(last).scalar_one())
 
 
 def _expect(connection: sa.Connection, name: str, version: int) -> None:
     """Raises FlagChanged unless the flag is at that version."""
-    present = _last_version(connection, name)
+    present = last_version(connection, name)
     if present == 0:
         raise _no_flag(name)
     if present != version:
@@ -297,13 +356,6 @@ def _refuse_overlap(connection: sa.Connection, flag: FeatureFlag) -> None:
                 f'The flag "{flag.name}" shares people of the namespace "{flag.namespace.name}" with the flag '
                 f'"{other.name}", which has those from {other.namespace.start:g} to {other.namespace.end:g} %.'
             )
-
-
-def _said(what: str, text: str) -> str:
-    text = " ".join(text.split())
-    if not text or len(text) > LONGEST_REASON or not text.isprintable():
-        raise OracleError(f"The {what} is missing or wrong. Allowed: a text of at most {LONGEST_REASON} characters.")
-    return text
 
 
 def _no_flag(name: str) -> OracleError:

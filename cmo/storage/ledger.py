@@ -19,7 +19,8 @@ from cmo.policy.budget import MICRODOLLARS, microdollars
 from cmo.storage import conversations
 from cmo.storage.columns import UtcTime
 from cmo.storage.database import Database, as_unavailable
-from cmo.values import Answer, Decision, ModelCall, Question, RoutingCheck
+from cmo.storage.exposures import measure
+from cmo.values import Answer, Decision, Exposure, Measured, ModelCall, Question, RoutingCheck, Tuning
 
 _metadata = sa.MetaData()
 
@@ -53,6 +54,7 @@ QUESTIONS = sa.Table(
     sa.Column("verdicts", sa.JSON(none_as_null=True)),
     sa.Column("not_assessed", sa.String, nullable=False),
     sa.Column("second_opinion", sa.String, nullable=False),
+    sa.Column("custom", sa.JSON(none_as_null=True)),
 )
 """One row for each question. Its tokens and its cost are the sums of its calls'.
 
@@ -90,7 +92,8 @@ class LedgerEntry:
 
     `question_id` is "" for those booked before questions had one. The parts of the quality and `verdicts`, the number
     of sentences by verdict, are None for an answer that was not assessed; `not_assessed` is why, "" when there was
-    nothing to assess. `second_opinion` is the engine that was asked as well, "" when nobody was.
+    nothing to assess. `second_opinion` is the engine that was asked as well, "" when nobody was. `custom` are the
+    scores of custom assessors, by their names.
     """
 
     asked_at: datetime
@@ -119,6 +122,7 @@ class LedgerEntry:
     verdicts: Mapping[str, int] | None
     not_assessed: str
     second_opinion: str
+    custom: Mapping[str, float] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,10 +153,12 @@ class SqlLedger:
         outcome: str,
         seconds: float,
         calls: Sequence[ModelCall] = (),
+        measured: Measured | None = None,
     ) -> None:
         """Book one question and the calls made for it, and keep its texts when it has an answer, in one transaction.
 
-        `outcome` is "answered", "refused", "stopped" or "failed".
+        `outcome` is "answered", "refused", "stopped" or "failed". `measured` is for questions whose engine a flag
+        chose.
 
         Raises:
             StorageUnavailable: it cannot be written.
@@ -169,16 +175,16 @@ class SqlLedger:
             **(_sums(calls) if calls else {}),
         }
         with as_unavailable("The question could not be booked in the database: check its disk and its permissions."):
-            await self._database.book(partial(self._record, row, calls, question, answer))
+            await self._database.book(partial(self._record, row, calls, question, answer, measured))
 
-    async def record_calls(self, calls: Sequence[ModelCall], *, user_id: str, at: datetime) -> None:
-        """Book calls that no question was the cause of, such as those of indexing.
+    async def record_calls(self, calls: Sequence[ModelCall], *, user_id: str, at: datetime, variant: str = "") -> None:
+        """Book calls that no person's question was made for, such as those of indexing.
 
         Raises:
             StorageUnavailable: they cannot be written.
         """
         with as_unavailable("Calls to a model could not be booked: check the database's disk and its permissions."):
-            await self._database.book(partial(_insert_calls, calls, None, at, user_id))
+            await self._database.book(partial(_insert_calls, calls, None, at, user_id, variant))
 
     async def recent(self, limit: int) -> tuple[LedgerEntry, ...]:
         """The `limit` questions booked last, the newest first."""
@@ -212,10 +218,14 @@ class SqlLedger:
         calls: Sequence[ModelCall],
         question: Question,
         answer: Answer | None,
+        measured: Measured | None,
         connection: sa.Connection,
     ) -> None:
         number = connection.execute(sa.insert(QUESTIONS).returning(QUESTIONS.c.id), row).scalar_one()
-        _insert_calls(calls, number, question.asked_at, question.user_id, connection)
+        variant = measured.variant if measured is not None else ""
+        _insert_calls(calls, number, question.asked_at, question.user_id, variant, connection)
+        if measured is not None:
+            measure(connection, question.id, measured, at=question.asked_at + timedelta(seconds=row["seconds"]))
         if self._keep_texts is not None and answer is not None:
             conversations.keep(question, answer, connection)
             oldest = question.asked_at - self._keep_texts
@@ -226,10 +236,16 @@ _SUMMED = (QUESTIONS.c.tokens_in, QUESTIONS.c.tokens_out, QUESTIONS.c.cost_micro
 
 
 def _insert_calls(
-    calls: Sequence[ModelCall], question_id: int | None, at: datetime, user_id: str, connection: sa.Connection
+    calls: Sequence[ModelCall],
+    question_id: int | None,
+    at: datetime,
+    user_id: str,
+    variant: str,
+    connection: sa.Connection,
 ) -> None:
     if calls:
-        rows = [{"question_id": question_id, "at": at, "user_id": user_id, **_of_call(call)} for call in calls]
+        of_all = {"question_id": question_id, "at": at, "user_id": user_id, "variant": variant}
+        rows = [{**of_all, **_of_call(call)} for call in calls]
         connection.execute(sa.insert(CALLS), rows)
 
 
@@ -245,7 +261,6 @@ def _of_call(call: ModelCall) -> dict[str, object]:
         "cost_microdollars": microdollars(call.cost_usd),
         "seconds": call.seconds,
         "estimated": call.estimated,
-        "variant": "",
     }
 
 
@@ -277,6 +292,7 @@ def _of_quality(answer: Answer | None) -> dict[str, object]:
         "verdicts": Counter(sentence.verdict.value for sentence in quality.sentences) if quality else None,
         "not_assessed": answer.not_assessed if answer else "",
         "second_opinion": answer.second_opinion if answer else "",
+        "custom": {each.name: each.score for each in quality.custom} if quality and quality.custom else None,
     }
 
 
@@ -298,5 +314,12 @@ def entry(row: sa.RowMapping) -> LedgerEntry:
 
 
 def _decision(stored: Mapping[str, Any]) -> Decision:
-    checks = tuple(RoutingCheck(**check) for check in stored["checks"])
-    return Decision(**{**stored, "fallbacks": tuple(stored["fallbacks"]), "checks": checks})
+    exposure = stored.get("exposure")
+    known: dict[str, Any] = {
+        **stored,
+        "fallbacks": tuple(stored["fallbacks"]),
+        "checks": tuple(RoutingCheck(**check) for check in stored["checks"]),
+        "exposure": Exposure(**exposure) if exposure else None,
+        "tuning": Tuning(**stored.get("tuning", {})),
+    }
+    return Decision(**known)

@@ -12,7 +12,7 @@ import pytest
 from cmo.bootstrap.answering import open_application
 from cmo.bootstrap.indexing import cost_of_new_index, open_indexer
 from cmo.errors import BudgetExhausted
-from cmo.library.generations import current
+from cmo.library.generations import current, serve
 from cmo.settings import Extraction, Settings
 from cmo.values import Answer, FileStatus, Finished, IndexReport, Question
 from tests.servers import FakeOpenAI
@@ -108,6 +108,21 @@ async def test_a_change_to_paid_models_is_estimated_by_the_passages_there_are(li
 
 async def test_an_index_that_is_as_it_should_be_is_not_asked_about_again(library: Library) -> None:
     await index(library.paid())
+
+    assert await cost_of_new_index(library.paid()) is None
+
+
+async def test_a_paid_index_takes_over_and_is_not_asked_about_again_while_it_lies_beside_the_serving_one(
+    library: Library,
+) -> None:
+    await index(library.settings())
+    free = current(library.folder / "storage")
+    report = await index(library.paid())
+    paid = current(library.folder / "storage")
+    assert free is not None
+    assert paid is not None
+    assert (report.notices, report.generation) == ((), paid.name)
+    serve(library.folder / "storage", free)
 
     assert await cost_of_new_index(library.paid()) is None
 

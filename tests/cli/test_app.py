@@ -11,7 +11,9 @@ from cmo import __version__
 from cmo.cli.app import COMMANDS, app
 
 USAGE = 2
-WITHOUT_PAPERS = frozenset("metabolite entities detect assess flags experiment rollout simulate emergency".split())
+WITHOUT_PAPERS = frozenset(
+    "metabolite entities detect assess flags experiment rollout shadow simulate emergency generations".split()
+)
 """Commands about names, about texts on stdin, or about no papers at all."""
 
 

@@ -1,25 +1,39 @@
-"""What `cmo experiment` prints, and what it costs to start."""
+"""What `cmo experiment` prints and does, and what it costs to start."""
 
+import asyncio
 import json
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable
+from contextlib import AsyncExitStack
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
+from cmo.bootstrap.flags import open_flags
+from cmo.bootstrap.money import SystemClock, open_database
 from cmo.cli.app import app
 from cmo.cli.experiment_views import analysis_as_json, print_analysis
 from cmo.cli.output import out
+from cmo.dispatch.assignments import Assignments
 from cmo.dispatch.experiment_file import read_definition
 from cmo.policy.analysis import analyse
 from cmo.policy.experiment import Experiment
+from cmo.policy.flags import MAIN_ROLLOUT, FlagContext
 from cmo.policy.measuring import Kind, Observation
+from cmo.settings import load_settings
+from cmo.storage.assignments import SqlAssignments
+from cmo.storage.database import Database
+from cmo.storage.exposures import SqlExposures
+from cmo.storage.ledger import SqlLedger
+from cmo.values import Answer, Exposure, Measured, Question
 
 DEFINITION = """
 name = "graph"
@@ -265,12 +279,243 @@ def test_bad_input_is_told_in_a_sentence(observed: Path, definition: str) -> Non
     assert json.loads(broken.stdout) == {"error": 'Line 3 of the observations: "user": Field required.'}
 
 
+def test_the_analysis_can_be_written_as_a_page_but_not_over_another_file_unawares(
+    observed: Path, definition: str
+) -> None:
+    observed.write_bytes(lines(0))
+    page = observed.with_suffix(".html")
+    page.write_text("mine", encoding="utf-8")
+
+    result = analysed(observed, definition, "--html", str(page), "--json")
+    assert (result.exit_code, page.read_text(encoding="utf-8")) == (1, "mine")
+    assert "exists. Allowed: another one, or --force" in json.loads(result.stdout)["error"]
+
+    said = analysed(observed, definition, "--html", str(page), "--force").stdout
+    assert f"The page is in {page}." in said
+    assert "light[/]rag" in page.read_text(encoding="utf-8")
+
+
+def test_a_page_that_cannot_be_written_is_told(observed: Path, definition: str) -> None:
+    observed.write_bytes(lines(0))
+    result = analysed(observed, definition, "--html", str(observed.parent / "nowhere" / "page.html"))
+
+    assert result.exit_code == 1
+    assert "the page cannot be written: No such file or directory" in " ".join(result.stderr.split())
+
+
+# in service
+
+SERVED = """
+name = "papers_first"
+hypothesis = "The papers help more people."
+duration_days = 28
+planned_users_per_arm = 20
+looks = 1
+
+[primary]
+name = "conversion"
+kind = "proportion"
+
+[[guardrails]]
+name = "error"
+kind = "proportion"
+better = "lower"
+ceiling = 0.05
+
+[[arms]]
+name = "web"
+weight = 50
+overrides = { engine = "perplexity" }
+
+[[arms]]
+name = "papers"
+weight = 50
+overrides = { mode = "hybrid" }
+"""
+
+
+@pytest.fixture
+def planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The file of an experiment that can be run, in a storage folder that does not exist yet."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CMO_STORAGE_DIR", str(tmp_path / "storage"))
+    (tmp_path / "papers.toml").write_text(SERVED)
+    return "papers.toml"
+
+
+def told(*arguments: str) -> str:
+    """What the command says when it goes well."""
+    result = run(*arguments)
+    assert result.exit_code == 0, result.output
+    return " ".join(result.stdout.split())
+
+
+def done(*arguments: str) -> str:
+    return told(*arguments, "--reason", "to find out", "--author", "ann")
+
+
+def known(*arguments: str) -> Any:
+    return json.loads(told(*arguments, "--json"))
+
+
+def refused(*arguments: str) -> str:
+    result = run(*arguments)
+    assert result.exit_code == 1
+    return " ".join(result.stderr.split())
+
+
+def ask(people: Iterable[int]) -> dict[str, str]:
+    """Who got which arm: each asks once, and only the papers have an answer."""
+    return asyncio.run(_ask(people))
+
+
+async def _ask(people: Iterable[int]) -> dict[str, str]:
+    settings = load_settings()
+    async with AsyncExitStack() as stack:
+        database = await open_database(settings, stack)
+        flags = await open_flags(settings, database, SystemClock(), stack)
+        assignments = Assignments(flags, SqlAssignments(database), clock=SystemClock())
+        return {f"u{number}": await _asked(f"u{number}", assignments, database) for number in people}
+
+
+async def _asked(user: str, assignments: Assignments, database: Database) -> str:
+    value = await assignments.evaluate(MAIN_ROLLOUT, FlagContext(user_id=user))
+    assert value.variant is not None
+    arm = value.variant.name
+    question = Question(text="What is alanine?", user_id=user, thread_id="t", asked_at=datetime.now(UTC))
+    exposure = Exposure(flag=MAIN_ROLLOUT, version=value.version, variant=arm, engine="lightrag")
+    await SqlExposures(database).expose(question, exposure)
+    answer = Answer(
+        text="It is.",
+        answered=arm == "papers",
+        language="en",
+        engine="lightrag",
+        model="m",
+        reason=f"variant:{arm}",
+        citations=(),
+        cost_usd=0.01,
+        seconds=1.0,
+    )
+    measured = Measured(variant=arm, failed=False, seconds=1.0, quality=None, cost_usd=0.01)
+    outcome = "answered" if answer.answered else "refused"
+    await SqlLedger(database).record(question, answer, outcome=outcome, seconds=1.0, measured=measured)
+    return arm
+
+
+def test_an_experiment_goes_from_its_definition_to_a_report_and_gives_the_flag_back(planned: str) -> None:
+    assert "kept as a draft" in done("create", planned)
+    assert "papers_first draft" in told("list")
+    assert "was not started" in refused("report", "papers_first")
+    assert 'runs with 100 % of people, by version 1 of the flag "lightrag_rollout"' in done("start", "papers_first")
+
+    ask(range(10))
+    status = known("status", "papers_first")
+    assert (status["state"], status["planned_days"], status["invalid_because"]) == ("running", 28, [])
+    assert sum(arm["users"] for arm in status["arms"]) == sum(arm["questions"] for arm in status["arms"]) == 10
+    assert status["next_looks"] == [{"arm": "papers", "number": 1, "users_per_arm": 20}]
+    assert "papers: look 1 of 1 comes at 20 people per arm; now" in told("status", "papers_first")
+
+    ask(range(10, 60))
+    report = known("report", "papers_first", "--html", "page.html")
+    assert (report["recommendation"], report["observations"]) == ("deploy_lightrag", 60)
+    assert (report["primary"][0]["control"], report["primary"][0]["treatment"]) == (0, 1)
+    assert "papers_first" in Path("page.html").read_text(encoding="utf-8")
+    assert "papers_first: The papers help more people. deploy_lightrag" in told("report", "papers_first")
+
+    assert 'the flag "lightrag_rollout" is what it was before' in done("stop", "papers_first")
+    assert known("list")[0]["state"] == "stopped"
+    assert known("report", "papers_first")["recommendation"] == "deploy_lightrag"
+    assert [event["action"] for event in known("history", "papers_first")] == ["stop", "start", "create"]
+    assert "ann create to find out" in told("history", "papers_first")
+    assert flag_commands("history", "lightrag_rollout")[0]["action"] == "delete"
+
+
+def flag_commands(*arguments: str) -> Any:
+    return json.loads(CliRunner().invoke(app, ["flags", *arguments, "--json"]).stdout)
+
+
+def test_changed_weights_move_nobody_and_make_the_experiment_invalid(planned: str) -> None:
+    done("create", planned)
+    done("start", "papers_first")
+    arms = ask(range(20))
+    flag_commands("set", "lightrag_rollout", "--variant", "web=10", "--variant", "papers=90", "--reason", "impatience")
+    assert ask(range(20)) == arms
+
+    report = known("report", "papers_first")
+    assert report["recommendation"] == "invalid"
+    assert "weights were changed while it ran" in report["reasons"][0]
+    assert "Invalid: Some people were assigned by other weights" in told("status", "papers_first")
+
+
+def test_a_second_experiment_is_refused_while_one_runs(planned: str) -> None:
+    Path("second.toml").write_text(SERVED.replace("papers_first", "second"))
+    for file in (planned, "second.toml"):
+        done("create", file)
+    done("start", "papers_first")
+
+    assert 'The experiment "papers_first" runs: stop it first.' in refused("start", "second", "--reason", "why not")
+
+
+def test_what_cannot_be_run_is_refused_with_the_file_the_arm_and_what_is_allowed(planned: str) -> None:
+    Path(planned).write_text(SERVED.replace('mode = "hybrid"', "temprature = 0.2"))
+
+    said = refused("create", planned, "--reason", "to try it")
+    assert 'papers.toml: Arm "papers": The override "temprature" is unknown. Allowed: engine, mode' in said
+    assert not Path("storage").exists()
+
+
+def test_an_experiment_is_shown_with_who_is_served_how_and_what_was_planned(planned: str) -> None:
+    done("create", planned)
+
+    said = told("show", "papers_first")
+    assert "A draft, created on" in said
+    assert "web 50 perplexity papers 50 lightrag mode hybrid" in said
+    assert run("show", "papers_first").stdout.endswith(SERVED)
+    assert known("show", "papers_first")["definition"] == SERVED
+    assert known("show", "papers_first")["arms"][1] == {
+        "name": "papers",
+        "weight": 50,
+        "engine": "lightrag",
+        "overrides": {"mode": "hybrid"},
+    }
+
+
+def test_a_dry_run_of_an_experiment_changes_nothing(planned: str) -> None:
+    assert "Nothing is changed, this would be" in done("create", planned, "--dry-run")
+    assert not Path("storage").exists()
+
+    done("create", planned)
+    assert json.loads(done("start", "papers_first", "--dry-run", "--json"))["state"] == "running"
+    assert known("list")[0]["state"] == "draft"
+    done("start", "papers_first")
+    assert "Nothing is changed" in done("stop", "papers_first", "--dry-run")
+    assert known("list")[0]["state"] == "running"
+
+
+def test_looking_for_experiments_makes_no_database(planned: str) -> None:
+    assert "There are no experiments yet" in told("list")
+    for command in ("show", "status", "report", "history"):
+        assert "There are no experiments yet" in refused(command, "papers_first")
+    for command in ("start", "stop"):
+        assert "There are no experiments yet" in refused(command, "papers_first", "--reason", "to try it")
+    assert not Path("storage").exists()
+
+
+def test_an_experiment_is_not_started_beside_flags_that_are_written_down(
+    planned: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done("create", planned)
+    monkeypatch.setenv("CMO_FLAGS_FROM", "environment")
+
+    assert "The flags are written in CMO_FLAGS" in refused("start", "papers_first", "--reason", "to try it")
+
+
 def test_neither_the_help_nor_a_plan_waits_for_scipy() -> None:
     code = (
         "import sys; from typer.testing import CliRunner; from cmo.cli.app import app; run = CliRunner().invoke\n"
         "codes = [run(app, ['experiment', *rest.split()]).exit_code for rest in "
         "('--help', 'analyse --help', 'plan-size --baseline 0.12 --target 0.15')]\n"
-        "print(codes, sorted({'scipy', 'statsmodels', 'pandas', 'sqlalchemy', 'lightrag'} & set(sys.modules)))"
+        "print(codes, sorted({'scipy', 'statsmodels', 'pandas', 'matplotlib', 'lightrag'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 

@@ -229,3 +229,19 @@ def test_the_doctor_names_malformed_flags_and_the_owners_of_stale_ones(folder: P
         'Flag "new": the flag has a wrong form. Allowed: a table of keys and values. '
         'Flag "old": the flag has a wrong form. Allowed: a table of keys and values.',
     )
+
+
+@pytest.mark.parametrize(
+    ("override", "complaint"),
+    [('{"engine": "google"}', "Allowed: lightrag, perplexity"), ('{"speed": 9}', '"speed" is unknown')],
+)
+def test_a_variant_of_the_rollout_may_change_only_what_the_router_knows(
+    folder: Path, override: str, complaint: str
+) -> None:
+    variants = f'[{{"name": "a", "weight": 1, "config_overrides": {override}}}, {{"name": "b", "weight": 1}}]'
+    document = f'{{"status": "ab_test", "variants": {variants}}}'
+    said = refused("create", "lightrag_rollout", "--file", "-", text=document)
+
+    assert complaint in said
+    assert 'Variant "a"' in said
+    told("create", "another", "--file", "-", text=document)

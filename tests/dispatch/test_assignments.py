@@ -1,3 +1,4 @@
+import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -22,6 +23,7 @@ class Store:
         self.kept: dict[tuple[str, str], str] = {}
         self.looks = 0
         self.down = False
+        self.locked = False
 
     async def assigned(self, user_id: str) -> Mapping[str, str]:
         self.looks += 1
@@ -30,6 +32,8 @@ class Store:
         return {flag: variant for (user, flag), variant in self.kept.items() if user == user_id}
 
     async def keep(self, flag: str, user_id: str, variant: str, *, instead_of: str, at: datetime) -> str:
+        if self.locked:
+            await asyncio.Event().wait()
         if self.kept.get((user_id, flag), instead_of) == instead_of:
             self.kept[user_id, flag] = variant
         return self.kept[user_id, flag]
@@ -128,3 +132,14 @@ async def test_nothing_is_looked_up_for_flags_that_are_no_tests_and_people_who_a
     assert (await world.assignments.evaluate("modes", ALICE)).value
     assert (await world.assignments.evaluate("unknown", ALICE)).reason is FlagReason.UNKNOWN
     assert world.store.looks == 0
+
+
+async def test_a_store_that_cannot_write_just_now_keeps_nobody_waiting(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_the_flag = await world.variants()
+    monkeypatch.setattr("cmo.dispatch.assignments.KEEP_SECONDS", 0.001)
+    world.store.kept.clear()
+    world.store.locked = True
+
+    assert await world.variants() == by_the_flag

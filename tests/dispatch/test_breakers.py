@@ -501,3 +501,19 @@ def test_changes_are_logged_and_held_engines_once(clock: Clock, caplog: pytest.L
         ("WARNING", "breaker_changed"),
         ("WARNING", "breaker_held"),
     ]
+
+
+async def test_rests_in_a_row_are_counted_until_good_probes_close_the_breaker(clock: Clock) -> None:
+    breakers = panel(clock)
+    fail(breakers, "lightrag", times=2)
+    assert breakers.rests("lightrag") == 0
+    fail(breakers, "lightrag", times=1)
+    assert (breakers.rests("lightrag"), breakers.rests("perplexity")) == (1, 0)
+    clock.time += WAIT
+    for permit in permits(breakers, "lightrag", PROBES):
+        permit.failed(1.0)
+    assert breakers.rests("lightrag") == 2
+    clock.time += 3 * WAIT
+    for permit in permits(breakers, "lightrag", PROBES):
+        permit.succeeded(1.0)
+    assert breakers.rests("lightrag") == 0

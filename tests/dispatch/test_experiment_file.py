@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from cmo.dispatch.experiment_file import read_definition, read_observations
+from cmo.dispatch.experiment_file import experiment_in, read_definition, read_observations
 from cmo.errors import OracleError
 from cmo.policy.experiment import Arm, Experiment, Guardrail
+from cmo.policy.experiment_in_service import refuse_unfit
 from cmo.policy.measuring import Better, Kind, Metric, Observation
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "experiments.md"
@@ -107,6 +108,8 @@ def test_a_long_definition_says_everything(file: Path) -> None:
         ("margin = 0.01", "margin = 0.01\nceiling = 0.5", '"guardrails.1": give either'),
         ("margin = 0.01", "ceiling = 0.5", '"guardrails.1": "ceiling" is for kind'),
         ("alpha = 0.01", "alpha = 5", '"alpha": Input should be less than'),
+        ("alpha = 0.01", "share_percent = 0", '"share_percent": Input should be greater than 0'),
+        ("start = 2026-03-01", "", '"start": missing'),
         ("[primary]", "[primary", "the definition is no TOML"),
     ],
 )
@@ -118,6 +121,18 @@ def test_what_is_wrong_is_told_with_its_place(file: Path, written: str, instead:
         read_definition(file)
     assert problem in str(error.value)
     assert str(file) in str(error.value)
+
+
+def test_one_that_runs_in_service_began_when_it_was_started() -> None:
+    began = datetime(2026, 3, 5, 9, 30, tzinfo=UTC)
+
+    for text in (SHORT, SHORT.replace("start = 2026-03-01\n", "")):
+        assert experiment_in(text, start=began).start == began
+
+
+def test_everybody_takes_part_unless_the_definition_says_how_many() -> None:
+    assert experiment_in(SHORT).share_percent == 100
+    assert experiment_in(f"share_percent = 20\n{SHORT}").share_percent == 20
 
 
 def test_an_experiment_has_two_arms_or_more(file: Path) -> None:
@@ -198,3 +213,4 @@ def test_the_examples_of_the_guide_can_be_read(file: Path) -> None:
     arms = [observation.arm for observation in read_observations(observations.encode().splitlines())]
     assert sorted(arms) == sorted(arm.name for arm in found.arms)
     assert (found.planned_users, len(found.guardrails)) == (2094, 2)
+    refuse_unfit(found, engines=("lightrag", "perplexity"), modes=("hybrid",))

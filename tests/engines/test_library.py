@@ -42,6 +42,7 @@ from cmo.values import (
     Selection,
     TextPiece,
     TextWithdrawn,
+    Tuning,
 )
 from tests.engines.fakes import document
 
@@ -544,3 +545,15 @@ def test_the_reading_order_holds_every_passage_once() -> None:
     selection = Selection(sentences=(sentence(THREE[1]), stray), nearest=(sentence(THREE[1]),), confidence=0.5)
 
     assert reading_order(found, selection) == (THREE[1], THREE[0], THREE[2])
+
+
+async def test_a_variant_can_change_how_much_is_read_and_how_long_and_freely_is_written() -> None:
+    world = writing("Glucose rises. [1]")
+    tuned = request(tuning=Tuning(top_k=3, max_tokens=90, temperature=0.7))
+    world.engine.ceiling_usd(tuned)
+    await world.draft(tuned)
+
+    assert world.writer is not None
+    assert [(prompt.max_tokens, prompt.temperature) for prompt in world.writer.prompts] == [(90, 0.7)]
+    assert [prompt.max_tokens for prompt in world.writer.priced] == [90]
+    assert [top_k for _, top_k, _ in world.search.asked] == [3]

@@ -136,3 +136,51 @@ async def test_a_database_that_is_gone_leaves_the_last_flags_in_force(
 
 async def _unreadable() -> str:
     raise StorageUnavailable("The disk is gone.")
+
+
+def rows_of(opened: World, query: str) -> list[tuple[Any, ...]]:
+    with contextlib.closing(sqlite3.connect(opened.database)) as database:
+        return database.execute(query).fetchall()
+
+
+async def test_a_share_of_people_is_exposed_and_what_came_of_it_is_measured(library: Path, tmp_path: Path) -> None:
+    async with world(library, tmp_path, rollout_percentage=0.0) as opened:
+        await put(opened, "lightrag_rollout", {"status": "gradual_rollout", "rollout_percentage": 100})
+        answer = await answer_of(opened)
+
+    assert (answer.engine, answer.reason) == ("lightrag", "rollout")
+    assert rows_of(opened, "SELECT flag, flag_version, variant, engine FROM exposures") == [
+        ("lightrag_rollout", 1, "", "lightrag")
+    ]
+    assert answer.quality is not None
+    assert rows_of(opened, "SELECT failed, quality FROM measurements") == [(0, answer.quality.composite)]
+
+
+async def test_the_arms_of_an_experiment_are_served_by_their_engines_in_their_ways(
+    library: Path, tmp_path: Path
+) -> None:
+    arms = [
+        {"name": "control", "weight": 1, "config_overrides": {"engine": "perplexity"}},
+        {"name": "local", "weight": 1, "config_overrides": {"mode": "local", "top_k": 5}},
+    ]
+    async with world(library, tmp_path) as opened:
+        await put(opened, "lightrag_rollout", {"status": "ab_test", "rollout_percentage": 100, "variants": arms})
+        answers = [await answer_of(opened) for _ in range(8)]
+
+    assert {(each.reason, each.engine, each.mode) for each in answers} == {
+        ("variant:control", "perplexity", ""),
+        ("variant:local", "lightrag", "local"),
+    }
+    exposed = rows_of(opened, "SELECT variant, engine FROM exposures")
+    assert sorted(set(exposed)) == [("control", "perplexity"), ("local", "lightrag")]
+    assert len(exposed) == len(rows_of(opened, "SELECT id FROM measurements")) == 8
+
+
+async def test_people_of_whom_nothing_is_collected_leave_no_trace_in_rollouts(library: Path, tmp_path: Path) -> None:
+    async with world(library, tmp_path) as opened:
+        await put(opened, "lightrag_rollout", {"status": "gradual_rollout", "rollout_percentage": 100})
+        await put(opened, "analytics_collection", {"status": "disabled"})
+        answer = await answer_of(opened)
+
+    assert answer.engine == "lightrag"
+    assert rows_of(opened, "SELECT * FROM exposures") == rows_of(opened, "SELECT * FROM measurements") == []

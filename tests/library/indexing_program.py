@@ -10,11 +10,14 @@ import asyncio
 import importlib.util
 import sys
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
+from cmo.engines.generation_search import open_generation
 from cmo.engines.lightrag import GraphIndex
 from cmo.engines.lightrag_runtime import load_lightrag
 from cmo.library.generations import GenerationInfo, Recipe
+from cmo.library.health import HealthGate, Search
 from cmo.library.indexer import Indexer
 from cmo.library.passages import PASSAGE_RULES
 from cmo.library.pdf import READER_VERSION
@@ -42,23 +45,33 @@ RECIPE = Recipe(
 )
 
 
-def graph(info: GenerationInfo) -> GraphIndex:
-    """The graph of one generation, for writing."""
-    return GraphIndex(info.database, generation=info.name, embedder=EMBEDDER, extractor=EXTRACTOR, writable=True)
+def graph(info: GenerationInfo, *, writable: bool = True) -> GraphIndex:
+    """The graph of one generation."""
+    return GraphIndex(info.database, generation=info.name, embedder=EMBEDDER, extractor=EXTRACTOR, writable=writable)
+
+
+def search(info: GenerationInfo) -> AbstractAsyncContextManager[Search]:
+    """What the health gate tries a generation with."""
+    return open_generation(graph(info, writable=False), info.database, EXTRACTOR)
 
 
 async def index(
-    papers: Path, storage: Path, *, on_progress: Callable[[IndexProgress], None] | None = None
+    papers: Path,
+    storage: Path,
+    *,
+    recipe: Recipe = RECIPE,
+    on_progress: Callable[[IndexProgress], None] | None = None,
 ) -> IndexReport:
     """One run to its end."""
     async with DocumentReader() as reader:
         indexer = Indexer(
             papers=papers,
             storage=storage,
-            recipe=RECIPE,
+            recipe=recipe,
             reader=reader,
             open_graph=graph,
             carry_cache=copy_extraction_cache,
+            gate=HealthGate(papers=papers, open_search=search),
         )
         return await indexer.run(on_progress=on_progress)
 

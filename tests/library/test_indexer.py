@@ -5,19 +5,23 @@ import os
 import shutil
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from cmo.errors import EngineUnavailable, IndexDamaged, LibraryError, UnreadableDocument, WriterLocked
 from cmo.library.generations import GenerationInfo, Recipe, current, generations
+from cmo.library.health import HealthGate, VectorCount
 from cmo.library.indexer import Indexer
 from cmo.library.layout import BlockKind
 from cmo.library.lock import writer_lock
 from cmo.library.pdf import Block, PageText
 from cmo.library.reader import Limits, ReadDocument
+from cmo.library.succession import Action, Event, Succession
 from cmo.storage.manifest import SCHEMA, Manifest
 from cmo.values import Document, FileReport, FileStatus, IndexProgress, IndexReport, Passage
 
@@ -65,9 +69,14 @@ class Library:
     before_insert: Callable[[str], None] = lambda title: None
     during_insert: asyncio.Event | None = None
     carried: list[tuple[str, str]] = field(default_factory=list)
+    unsearchable: set[str] = field(default_factory=set)
 
     def graph(self, info: GenerationInfo) -> "FakeGraph":
         return FakeGraph(self, info.name)
+
+    @asynccontextmanager
+    async def search(self, info: GenerationInfo) -> AsyncIterator["FakeSearch"]:
+        yield FakeSearch(self, info)
 
     def carry(self, source: Path, target: Path) -> None:
         self.carried.append((source.parent.name, target.parent.name))
@@ -113,6 +122,20 @@ class FakeGraph:
         return sorted(doc for doc in known if self._documents.get(doc) != tuple(expected.get(doc, ())))
 
 
+class FakeSearch:
+    """Finds everything in the graph, or nothing when its generation is unsearchable."""
+
+    def __init__(self, library: Library, info: GenerationInfo) -> None:
+        self._chunks = [chunk for chunks in library.documents[info.name].values() for chunk in chunks]
+        self._broken = info.name in library.unsearchable
+
+    async def find(self, question: str, *, mode: str, top_k: int) -> list[str]:
+        return [] if self._broken else self._chunks
+
+    async def vectors(self) -> list[VectorCount]:
+        return [VectorCount(kind="chunks", vectors=len(self._chunks), bad=0)]
+
+
 class World:
     """A papers folder, a storage folder, and runs over them."""
 
@@ -132,6 +155,7 @@ class World:
             reader=self.reader,
             open_graph=self.library.graph,
             carry_cache=self.library.carry,
+            gate=HealthGate(papers=self.papers, open_search=self.library.search),
             limits=self.limits,
         )
 
@@ -163,6 +187,17 @@ class World:
         files = [document.file for _, document in manifest.passages([chunk_id for chunk_id, _ in hits])]
         manifest.close()
         return sorted(set(files))
+
+    def events(self) -> tuple[Event, ...]:
+        return Succession(self.storage).events()
+
+    def switch(self, info: GenerationInfo) -> bool:
+        """What a person does with `cmo generations switch`."""
+        at = datetime(2026, 1, 1, tzinfo=UTC)
+        event = Event(
+            action=Action.SWITCH, generation=info.name, before=self.info.name, author="ann", reason="to see", at=at
+        )
+        return Succession(self.storage).take_over(info, event)
 
     def assert_sound(self) -> None:
         """Manifest and graph hold the same, and nothing is half done."""
@@ -783,6 +818,127 @@ async def test_a_rebuild_that_fails_on_many_papers_does_not_serve(three: World) 
     await three.run()
     assert three.info != old
     assert len(three.manifest().documents()) == 3
+
+
+async def test_a_rebuild_that_is_not_healthy_does_not_serve_and_the_report_says_why(
+    three: World,
+) -> None:
+    await three.run()
+    old = three.info
+    three.recipe = replace(RECIPE, embedder="other")
+    three.library.unsearchable.add(f"g0002-{three.recipe.fingerprint[:8]}")
+    report = await three.run()
+    assert three.info == old
+    [notice] = report.notices
+    assert "[questions] Of 3 questions out of the papers it answers (the serving one)" in notice
+    assert "by vectors 0 (3)" in notice
+    assert f"`cmo generations switch {report.generation} --force`" in notice
+    three.library.unsearchable.clear()
+    assert (await three.run()).notices == ()
+    assert three.info.name == report.generation
+
+
+async def test_the_history_tells_what_runs_did(three: World) -> None:
+    await three.run()
+    await three.run()
+    first = three.info.name
+    three.recipe = replace(RECIPE, embedder="other")
+    three.library.unsearchable.add(f"g0002-{three.recipe.fingerprint[:8]}")
+    await three.run()
+    three.library.unsearchable.clear()
+    await three.run()
+    told = [(event.action, event.generation, event.before, event.failed) for event in three.events()]
+    second = three.info.name
+    assert told == [
+        ("index", first, "", ()),
+        ("check", second, "", ("questions",)),
+        ("check", second, "", ()),
+        ("index", second, first, ()),
+    ]
+    assert {event.author for event in three.events()} == {"indexing"}
+
+
+async def test_a_generation_that_a_person_switched_away_from_is_kept_up_to_date_and_does_not_serve(
+    three: World,
+) -> None:
+    await three.run()
+    first = three.info
+    three.recipe = replace(RECIPE, embedder="other")
+    await three.run()
+    second = three.info
+    assert three.switch(first)
+    three.write("new.txt", "Citrate is high in the prostate.")
+    for _ in range(2):
+        report = await three.run()
+        assert three.info == first
+        assert "ann switched away from" in report.notices[0]
+        assert f"`cmo generations switch {second.name}`" in report.notices[0]
+    assert three.found("citrate") == []
+    assert three.switch(second)
+    assert three.found("citrate") == ["new.txt"]
+    assert (await three.run()).notices == ()
+    three.assert_sound()
+
+
+async def test_after_a_switch_another_new_generation_takes_over_as_ever(three: World) -> None:
+    await three.run()
+    first = three.info
+    three.recipe = replace(RECIPE, embedder="other")
+    await three.run()
+    assert three.switch(first)
+    three.recipe = replace(RECIPE, embedder="third")
+    assert (await three.run()).notices == ()
+    assert three.info.number == 3
+    assert [info.number for info in generations(three.storage)] == [1, 3]
+
+
+async def test_a_switch_during_a_rebuild_is_not_undone_by_its_end(three: World) -> None:
+    await three.run()
+    first = three.info
+    three.recipe = replace(RECIPE, embedder="other")
+    await three.run()
+    second = three.info
+    three.recipe = replace(RECIPE, embedder="third")
+    three.library.before_insert = lambda title: three.switch(first) if three.info != first else None
+    report = await three.run()
+    assert three.info == first
+    assert f"switched to {first.name} during the run" in report.notices[0]
+    assert {info.number for info in generations(three.storage)} == {1, second.number, 3}
+    three.library.before_insert = lambda title: None
+    assert (await three.run()).notices == ()
+    assert three.info.name == report.generation
+
+
+async def test_a_switch_away_from_the_generation_a_run_is_writing_holds_and_nothing_is_lost(three: World) -> None:
+    await three.run()
+    first = three.info
+    three.recipe = replace(RECIPE, embedder="other")
+    await three.run()
+    second = three.info
+    three.write("new.txt", "Citrate is high in the prostate.")
+    three.library.before_insert = lambda title: three.switch(first)
+    report = await three.run()
+    assert three.info == first
+    assert f"switched to {first.name} during the run" in report.notices[0]
+    assert three.switch(second)
+    assert three.found("citrate") == ["new.txt"]
+    three.assert_sound()
+
+
+async def test_what_served_before_is_kept_however_often_a_rebuild_is_begun(three: World) -> None:
+    await three.run()
+    first = three.info
+    three.recipe = replace(RECIPE, embedder="other")
+    await three.run()
+    second = three.info
+    for number in range(3):
+        three.recipe = replace(RECIPE, embedder=f"unhealthy {number}")
+        three.library.unsearchable.add(f"g{number + 3:04d}-{three.recipe.fingerprint[:8]}")
+        report = await three.run()
+        assert [info.name for info in generations(three.storage)] == [first.name, second.name, report.generation]
+    three.recipe = replace(RECIPE, embedder="other")
+    await three.run()
+    assert generations(three.storage) == (first, second)
 
 
 async def test_two_generations_are_kept(three: World) -> None:

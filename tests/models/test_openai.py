@@ -227,6 +227,11 @@ async def test_a_request_holds_what_every_server_knows(calls: Calls, model: str,
     assert request.json == {"model": model, "messages": messages, **settings}
 
 
+async def test_a_temperature_of_its_own_is_sent_with_a_prompt(calls: Calls) -> None:
+    await calls.whole(Prompt(system="s", user="u", max_tokens=50, temperature=0.7))
+    assert (calls.fake.requests[0].json or {})["temperature"] == 0.7
+
+
 async def test_json_is_asked_for_in_the_standard_way(calls: Calls) -> None:
     await calls.whole(Prompt(system="JSON", user="u", max_tokens=50, json=True))
     assert (calls.fake.requests[0].json or {})["response_format"] == {"type": "json_object"}

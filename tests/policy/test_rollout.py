@@ -169,6 +169,18 @@ def test_no_traffic_holds_and_is_told_once() -> None:
     assert step(silent[1].state, seen(41, 41), now=at(2.1)).state.stage == 1
 
 
+def test_where_little_is_asked_quiet_hours_are_told_of_once_a_day() -> None:
+    state, told = started(staged(), now=START), []
+    for hour in range(0, 72, 3):
+        state = step(state, seen(state.seen + 1, state.seen + 1), now=at(hour)).state
+        looked = step(state, NOTHING, now=at(hour + 2))
+        state = looked.state
+        told += [(hour + 2, event.kind) for event in looked.events]
+        assert Hold.NO_TRAFFIC in state.holds
+
+    assert told == [(2, EventKind.HELD), (26, EventKind.HELD), (50, EventKind.HELD)]
+
+
 def test_doubt_holds_until_more_answers_settle_it() -> None:
     doubtful = step(started(staged(), now=START), seen(1, 30, failing=(10, 28)), now=at(1))
     settled = step(doubtful.state, seen(31, 60), now=at(1.1))

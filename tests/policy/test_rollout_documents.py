@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from cmo.policy.gates import Observed, Readings
+from cmo.policy.gates import GUARDRAILS, Observed, Readings, judged
 from cmo.policy.rollout import pause, started, step
-from cmo.policy.rollout_documents import plan_document, plan_from, state_from, state_text
+from cmo.policy.rollout_documents import gates_from, gates_text, plan_document, plan_from, state_from, state_text
 from cmo.policy.rollout_plan import RolloutPlan, canary, exponential, linear, staged, with_approval
 
 STATE = step(
@@ -26,6 +26,14 @@ def test_a_state_is_read_as_it_was_written_to_the_last_digit() -> None:
 
     assert STATE.tracks[0].evidence.trials == 59
     assert [state_from(state_text(state)) for state in (STATE, paused)] == [STATE, paused]
+
+
+def test_what_gates_found_is_read_as_it_was_written() -> None:
+    gates = tuple(judged(track, each, breaker_rests=1) for track, each in zip(STATE.tracks, GUARDRAILS, strict=True))
+    assert gates_from(gates_text(gates)) == gates
+    assert gates_from(gates_text(())) == ()
+    with pytest.raises(ValueError, match="criterion"):
+        gates_from('[{"values": 1}]')
 
 
 def test_what_else_stands_in_a_document_does_not_disturb() -> None:

@@ -11,7 +11,7 @@ from cmo.policy.assignment import bucket
 from cmo.policy.flags import FeatureVariant, FlagReason, FlagValue
 from cmo.policy.routing import EngineFacts, Reason, RoutingFacts, decide
 from cmo.policy.rules import Rule
-from cmo.values import Decision, QuestionKind, QuestionType
+from cmo.values import Decision, Exposure, QuestionKind, QuestionType, Tuning
 
 SALT = "cmo_lightrag_2025"
 EARLY, LATE = "user123", "alice"
@@ -451,3 +451,83 @@ def test_a_variant_of_the_rollouts_flag_is_the_reason_and_the_rule() -> None:
 def test_what_comes_before_the_rollout_comes_before_its_flag() -> None:
     assert decide(facts(chosen="perplexity", flag=ON)).engine == "perplexity"
     assert decide(facts(replace(PAPERS, breaker_open=True), WEB, flag=ON)).reason == "circuit_open"
+
+
+def in_variant(name: str, *, value: bool = True, **overrides: object) -> FlagValue:
+    variant = FeatureVariant(name=name, weight=1.0, config_overrides=overrides)
+    return replace(ON, value=value, variant=variant, reason=FlagReason.AB_TEST)
+
+
+def test_a_variant_can_name_the_engine() -> None:
+    flag = in_variant("control", engine="perplexity")
+    decision = decide(facts(percentage=100, flag=flag))
+
+    assert (decision.engine, decision.reason) == ("perplexity", "variant:control")
+
+
+def test_a_variant_that_names_no_engine_there_is_leads_home() -> None:
+    assert decide(facts(flag=in_variant("odd", engine="google"))).engine == "lightrag"
+
+
+def test_those_who_take_no_part_in_a_test_are_served_as_if_there_were_none() -> None:
+    outside = FlagValue(value=False, reason=FlagReason.AB_TEST, version=3)
+    everybody, nobody = decide(facts(percentage=100, flag=outside)), decide(facts(percentage=0, flag=outside))
+
+    assert (everybody.engine, nobody.engine) == ("lightrag", "perplexity")
+    assert everybody.exposure is nobody.exposure is None
+
+
+def test_a_decision_tells_where_the_flag_has_led_and_how_to_work_there() -> None:
+    decision = decide(facts(flag=in_variant("local", mode="local", top_k=5)))
+
+    assert decision.exposure == Exposure(flag="lightrag_rollout", version=3, variant="local", engine="lightrag")
+    assert decision.tuning == Tuning(mode="local", top_k=5)
+
+
+def test_a_person_of_the_share_is_exposed_without_a_variant_and_others_are_not_exposed() -> None:
+    inside, outside = decide(facts(flag=ON)), decide(facts(flag=OFF))
+
+    assert inside.exposure == Exposure(flag="lightrag_rollout", version=3, variant="", engine="lightrag")
+    assert outside.exposure is None
+
+
+def test_the_matched_control_of_a_canary_is_exposed_to_the_other_engine() -> None:
+    decision = decide(facts(flag=replace(in_variant("control", value=False), reason=FlagReason.CANARY)))
+
+    assert decision.exposure == Exposure(flag="lightrag_rollout", version=3, variant="control", engine="perplexity")
+
+
+def test_who_is_decided_on_before_the_flag_is_asked_is_exposed_to_nothing() -> None:
+    assert decide(facts(chosen="perplexity", flag=ON)).exposure is None
+    assert decide(facts(replace(PAPERS, breaker_open=True), WEB, flag=ON)).exposure is None
+    assert decide(facts()).exposure is None
+
+
+def test_where_money_decides_it_does_so_for_both_arms_and_nobody_is_exposed() -> None:
+    web, papers = in_variant("web", engine="perplexity", max_tokens=90), in_variant("papers", max_tokens=90)
+    decisions = [decide(facts(PAPERS, too_dear(WEB), flag=flag)) for flag in (web, papers)]
+
+    assert {(each.engine, each.reason) for each in decisions} == {("lightrag", "budget_exhausted")}
+    assert {(each.exposure, each.tuning) for each in decisions} == {(None, Tuning())}
+
+
+def test_an_emergency_stop_of_everything_says_what_to_do() -> None:
+    words = decide(facts(stopped=("lightrag", "perplexity"))).checks[-1].words
+
+    assert words == (
+        "Emergency stop: your papers, the web. The people who run this service have stopped it. Please ask again later."
+    )
+
+
+def test_ways_of_the_only_engine_can_be_compared() -> None:
+    decision = decide(facts(PAPERS, absent(WEB), flag=in_variant("local", mode="local")))
+
+    assert (decision.engine, decision.reason, decision.tuning.mode) == ("lightrag", "only_engine", "local")
+    assert decision.exposure == Exposure(flag="lightrag_rollout", version=3, variant="local", engine="lightrag")
+
+
+def test_nobody_is_exposed_to_a_variant_whose_engine_is_not_there() -> None:
+    of_web = decide(facts(PAPERS, absent(WEB), flag=in_variant("web", engine="perplexity", max_tokens=90)))
+    control = decide(facts(PAPERS, absent(WEB), flag=in_variant("control", value=False)))
+
+    assert (of_web.exposure, of_web.tuning, control.exposure) == (None, Tuning(), None)

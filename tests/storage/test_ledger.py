@@ -19,6 +19,7 @@ from cmo.values import (
     Badge,
     CallOutcome,
     CallStage,
+    CustomScore,
     Decision,
     ModelCall,
     Quality,
@@ -172,7 +173,16 @@ async def test_an_assessed_answer_is_booked_with_its_quality(ledger: SqlLedger) 
     assert entry.question_id == asked.id
     assert (entry.relevance, entry.accuracy, entry.consistency, entry.composite) == (0.9, 0.5, 0.75, 0.735)
     assert entry.verdicts == {"supported": 2, "not_found": 1}
-    assert (entry.not_assessed, entry.second_opinion) == ("", "perplexity")
+    assert (entry.not_assessed, entry.second_opinion, entry.custom) == ("", "perplexity", None)
+
+
+async def test_scores_of_custom_assessors_are_booked_by_their_names(ledger: SqlLedger) -> None:
+    custom = (CustomScore(name="tone", score=0.4, weight=0.0),)
+    scored = dataclasses.replace(answer(), quality=dataclasses.replace(QUALITY, custom=custom))
+    await ledger.record(question(), scored, outcome="answered", seconds=0.7)
+
+    (entry,) = await ledger.recent(10)
+    assert entry.custom == {"tone": 0.4}
 
 
 async def test_an_answer_that_was_not_assessed_is_booked_with_the_reason_and_no_quality(ledger: SqlLedger) -> None:
