@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cmo.cli.output import out, printable, say
+from cmo.exports.experiment_words import amount, apart, p_value, span
 from cmo.policy.experiment import (
     Analysis,
     Basis,
@@ -20,7 +21,6 @@ from cmo.policy.experiment import (
     LookTaken,
     Recommendation,
 )
-from cmo.policy.measuring import Kind, Metric
 from cmo.policy.planning import MeanMove, SizePlan
 from cmo.policy.recommendation import LACKS
 from cmo.policy.statistics import Comparison, EffectSize, Interval, Undefined
@@ -81,7 +81,11 @@ def print_plan(plan: SizePlan, *, users_per_day: float | None, users: int | None
         there = _users_at(plan, look.share)
         days = _days(plan, there, users_per_day)
         table.add_row(
-            str(look.number), f"{there:,}", "-" if days is None else f"{days:,}", f"{look.boundary:.2f}", _p(look.alpha)
+            str(look.number),
+            f"{there:,}",
+            "-" if days is None else f"{days:,}",
+            f"{look.boundary:.2f}",
+            p_value(look.alpha),
         )
     out.print(table)
 
@@ -135,7 +139,7 @@ def print_analysis(found: Analysis) -> None:
         metric, share = experiment.primary, f"{experiment.power:.0%}"
         say(
             f"The planned {experiment.planned_users:,} users per arm show a difference of "
-            f"{_apart(metric, found.detectable)} with a probability of {share}."
+            f"{apart(metric, found.detectable, sign='')} with a probability of {share}."
         )
     if found.secondaries:
         out.print(_effects_table("secondary", found.secondaries))
@@ -155,7 +159,7 @@ def ratio_words(found: Analysis) -> str:
     if isinstance(found.ratio, Undefined):
         return "Nobody was observed yet."
     word = "off" if found.ratio.is_off else "as configured"
-    return f"Sample ratio: {word} (p = {_p(found.ratio.p_value)})."
+    return f"Sample ratio: {word} (p-value {p_value(found.ratio.p_value)})."
 
 
 def _move(plan: SizePlan) -> str:
@@ -264,7 +268,7 @@ def _effects_table(title: str, effects: Sequence[Effect]) -> Table:
 
 def _effect_cells(effect: Effect) -> Iterable[str]:
     metric = effect.metric
-    control, treatment = ("-" if value is None else _amount(metric, value) for value in effect.values)
+    control, treatment = ("-" if value is None else amount(metric, value) for value in effect.values)
     valid = "at any time" if effect.basis is Basis.ALWAYS_VALID else "at the look"
     if isinstance(effect.comparison, Undefined):
         return control, treatment, "-", LACKS[effect.comparison.lack], "-", "-", "-", valid
@@ -273,9 +277,9 @@ def _effect_cells(effect: Effect) -> Iterable[str]:
     return (
         control,
         treatment,
-        _apart(metric, found.difference, sign="+"),
-        _span(metric, found.interval),
-        _p(p),
+        apart(metric, found.difference),
+        span(metric, found.interval),
+        p_value(p),
         "-" if isinstance(effect.relative, Undefined) else f"{effect.relative.difference:+.1%}",
         _size(effect),
         valid,
@@ -303,28 +307,12 @@ def _guardrails_table(findings: Iterable[GuardrailFinding]) -> Table:
     table = Table("guardrail", "arm", "state", "worse by", "allowed", box=None, header_style="bold")
     for finding in findings:
         metric, rail = finding.guardrail.metric, finding.guardrail
-        worse = "-" if finding.worse_by is None else _span(metric, finding.worse_by)
+        worse = "-" if finding.worse_by is None else span(metric, finding.worse_by)
         if finding.e_value is not None:
             worse = f"evidence {finding.e_value:,.1f}"
-        allowed = f"{rail.ceiling:.1%} of people" if rail.ceiling is not None else _apart(metric, rail.margin or 0.0)
+        allowed = (
+            f"{rail.ceiling:.1%} of people" if rail.ceiling is not None else apart(metric, rail.margin or 0.0, sign="")
+        )
         state = Text(finding.state.value, style=_STATES[finding.state])
         table.add_row(Text(printable(metric.name)), Text(printable(finding.arm)), state, worse, allowed)
     return table
-
-
-def _span(metric: Metric, interval: Interval) -> str:
-    return f"{_apart(metric, interval.low, sign='+')} to {_apart(metric, interval.high, sign='+')}"
-
-
-def _amount(metric: Metric, value: float) -> str:
-    """A value in the metric's units, a share in percent."""
-    return f"{value:.1%}" if metric.kind is Kind.PROPORTION else f"{value:.4g}"
-
-
-def _apart(metric: Metric, difference: float, *, sign: str = "") -> str:
-    """A difference in the metric's units, one of shares in percentage points."""
-    return f"{100 * difference:{sign}.1f} pp" if metric.kind is Kind.PROPORTION else f"{difference:{sign}.4g}"
-
-
-def _p(value: float) -> str:
-    return "< 0.0001" if value < 0.0001 else f"{value:.4f}"

@@ -186,7 +186,7 @@ def test_people_see_what_to_do_first_and_the_figures_below(observed: Path, defin
     said = result.stdout.splitlines()
     assert said[:2] == ["graph: The graph helps.", "deploy_lightrag"]
     assert 'light[/]rag is better than perplexity on "thumbs_up"' in said[2]
-    assert "Sample ratio: as configured (p = 1.0000)." in said
+    assert "Sample ratio: as configured (p-value 1.0000)." in said
     rows = [" ".join(line.split()) for line in said]
     assert "light[/]rag 50 102 102" in rows
     assert any(row.startswith("thumbs_up light[/]rag 33.3% 66.7% +33.3 pp") for row in rows)
