@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
@@ -28,6 +29,12 @@ DRIVER = "sqlite+aiosqlite"
 
 BUSY_SECONDS = 30
 """How long a writer waits for its turn before SQLite says that the database is locked."""
+
+BOOK_SECONDS = 10
+"""The same for a writer that people wait for; what it has to write takes a millisecond."""
+
+LEAST_SECONDS = 0.2
+"""How long it waits for others when it has stood in line for all that time."""
 
 T = TypeVar("T")
 
@@ -50,7 +57,7 @@ class Database:
         self._reader = engine
         self._writer = engine.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
         self._looker = _plain_engine(_checked(url), sa.QueuePool)
-        self._booker = self._looker.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
+        self._booker = _plain_engine(_checked(url), sa.QueuePool).execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="database")
 
     @asynccontextmanager
@@ -69,9 +76,11 @@ class Database:
         """What `work` returns after a transaction that waits for its turn to write, done as a whole in one thread.
 
         For short writes that people wait for. Going to a thread and back for each statement, as `write` does, takes
-        many times as long as SQLite does; and those of one process stand in line here in order, without polling.
+        many times as long as SQLite does; and those of one process stand in line here in order, without polling. Time
+        spent in line counts as waiting, or the last of many would wait many times BOOK_SECONDS.
         """
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._book, work)
+        until = time.monotonic() + BOOK_SECONDS
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._book, work, until)
 
     async def look(self, work: Callable[[sa.Connection], T]) -> T:
         """What `work` returns after a transaction that changes nothing, done as a whole in a thread.
@@ -84,9 +93,11 @@ class Database:
         with self._looker.begin() as connection:
             return work(connection)
 
-    def _book(self, work: Callable[[sa.Connection], T]) -> T:
-        with self._booker.begin() as connection:
-            return work(connection)
+    def _book(self, work: Callable[[sa.Connection], T], until: float) -> T:
+        with self._booker.connect() as connection:
+            _be_patient(connection.connection, max(until - time.monotonic(), LEAST_SECONDS))
+            with connection.begin():
+                return work(connection)
 
     async def ping(self) -> None:
         """Returns when the database answers.
@@ -101,6 +112,7 @@ class Database:
         """Closes every connection."""
         await asyncio.to_thread(self._thread.shutdown)
         self._booker.dispose()
+        self._looker.dispose()
         await self._reader.dispose()
 
 
@@ -175,12 +187,18 @@ def _set_up(engine: sa.Engine) -> None:
 
 def _prepare(connection: Any, _record: object) -> None:
     connection.isolation_level = None
+    _be_patient(connection, BUSY_SECONDS)
     cursor = connection.cursor()
-    cursor.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
     cursor.execute("PRAGMA journal_mode = WAL")
     cursor.execute("PRAGMA synchronous = NORMAL")
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.execute("PRAGMA secure_delete = ON")  # what a person has deleted is no longer in the file
+    cursor.close()
+
+
+def _be_patient(connection: Any, seconds: float) -> None:
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout = {seconds * 1000:.0f}")
     cursor.close()
 
 
