@@ -4,7 +4,7 @@ all parts together do what each does alone."""
 import asyncio
 import json
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from math import inf
@@ -324,6 +324,15 @@ def test_people_see_a_month_day_by_day() -> None:
     assert lines[-1] == "Rollout: running, 5 % of people."
 
 
+@pytest.fixture
+def hears_ctrl_c() -> Iterator[None]:
+    """Tests that a shell has started in the background are deaf to it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("hears_ctrl_c")
 def test_ctrl_c_ends_a_month_with_what_there_is_so_far(tmp_path: Path) -> None:
     crowd = Crowd(people=10, questions_per_day=20, alike=0.2)
     scenario = Scenario(days=1, crowd=crowd, engines=dict.fromkeys(ENGINES, Behaviour()))
