@@ -16,7 +16,7 @@ from cmo.policy.shadow import Outcome, Pair
 from cmo.storage.database import Database
 from cmo.storage.shadow import SqlShadow
 from tests.faults.test_checked_answers import PAGE, SUPPORTED, world
-from tests.faults.world import World
+from tests.faults.world import BookedCall, World
 from tests.servers.faults import Fault
 from tests.servers.replies import reply_to
 
@@ -46,6 +46,14 @@ async def shadow_of_the_only_question(opened: World) -> Pair:
         await database.close()
 
 
+async def calls_in_the_shadow(opened: World) -> tuple[BookedCall, ...]:
+    """They are booked after the figures of the pair."""
+    async with asyncio.timeout(10):
+        while not (calls := opened.calls("shadow")):  # noqa: ASYNC110  # it tells nobody
+            await asyncio.sleep(0.02)
+    return calls
+
+
 async def spent_by_all(opened: World) -> float:
     (day,) = [one for one in await opened.application.budget.status() if one.period.scope is Scope.DAY]
     assert day.reserved == 0
@@ -61,7 +69,7 @@ async def test_the_web_answers_in_the_shadow_of_the_papers_and_is_paid_from_a_bu
         user = opened.new_user()
         told = await opened.told(opened.question(user))
         pair = await shadow_of_the_only_question(opened)
-        in_the_shadow, spent = opened.calls("shadow"), await spent_by_all(opened)
+        in_the_shadow, spent = await calls_in_the_shadow(opened), await spent_by_all(opened)
         views = {view.engine: view for view in opened.application.breakers.views()}
 
     assert told.answer is not None
