@@ -44,6 +44,7 @@ MOST_PASSAGE_CHARACTERS = 6_000
 
 _SPACED_MARKER = re.compile(rf"\s?{ANY_MARKER.pattern}")
 _LEADING_MARKERS = re.compile(rf"(?:{ANY_MARKER.pattern}[ \t]*)+")
+_MARKERS_ANNOUNCED = re.compile(rf"\n+[^\n.!?]*:(?:{_SPACED_MARKER.pattern})+\s*\Z")
 _CLAIM_END = re.compile(r"(?!\s*\[\d)(?:(?<=[.!?\]])\s+|(?<=[。！？])|\n+)")
 """Where the next claim begins: markers that follow a full stop belong to the claim before it."""
 
@@ -138,8 +139,8 @@ def claims(text: str, number: int) -> list[str]:
 
 
 def without_markers(text: str) -> str:
-    """A text without the markers of its citations."""
-    return _SPACED_MARKER.sub("", text)
+    """A text without the markers of its citations, and without a last line that announced nothing else."""
+    return _SPACED_MARKER.sub("", _MARKERS_ANNOUNCED.sub("", text))
 
 
 def identifier_of(citation: Citation) -> Identifier | None:

@@ -584,10 +584,13 @@ def _measured(journey: _Journey, outcome: str, seconds: float) -> Measured | Non
 
 
 def _has_failed(engine: str, asked: Asked) -> bool | None:
-    """Whether the engine that was meant has failed; None when it was not asked, or had answered long before."""
-    if asked.engine == engine:
-        return asked.draft.degraded if asked.cached_seconds is None else None
-    return engine in {failure.engine for failure in asked.failures} or None
+    """Whether the engine that was meant has failed; None when it was not asked, or had answered long before.
+
+    It has failed also when an older answer of its own stood in for the one it could not give.
+    """
+    if any(failure.engine == engine and failure.blamed for failure in asked.failures):
+        return True
+    return asked.draft.degraded if asked.engine == engine and asked.cached_seconds is None else None
 
 
 def _where_shown(quality: Quality, translated: Translated) -> Quality:

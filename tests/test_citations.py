@@ -23,6 +23,7 @@ from cmo.citations import (
     page_url,
     paper_citation,
     web_citations,
+    without_markers,
 )
 from cmo.values import Document, EvidenceSentence, Passage, ScoredPassage, WebSource
 
@@ -143,6 +144,20 @@ def test_a_reference_of_the_paper_itself_is_no_marker() -> None:
     quoted = "Glucose rose as before [12], and so on."
 
     assert MARKER.findall(f"{quoted} [1]") == ["1"]
+
+
+@pytest.mark.parametrize(
+    ("marked", "bare"),
+    [
+        ("Alanine rose. [1] [2]", "Alanine rose."),
+        ("Alanine rose. [1]\n\nRelated passages: [2] [3]", "Alanine rose."),
+        ("These rose: [1]\n\n- alanine [2]", "These rose:\n\n- alanine"),
+        ("Alanine rose. It ends: [1]", "Alanine rose. It ends:"),
+        ("Related passages: none", "Related passages: none"),
+    ],
+)
+def test_without_its_markers_a_text_keeps_no_list_of_nothing(marked: str, bare: str) -> None:
+    assert without_markers(marked) == bare
 
 
 def test_the_bibliography_has_a_line_for_each_citation() -> None:

@@ -994,6 +994,28 @@ async def test_an_answer_given_before_says_nothing_of_the_engine() -> None:
     assert found == Measured(variant="local", failed=None, seconds=None, quality=None, cost_usd=None)
 
 
+async def test_an_engine_whose_earlier_answer_had_to_stand_in_has_failed() -> None:
+    failures = (Failure(engine="lightrag", words="It broke."),)
+    found = await measured(asking=FakeAsking(cached_seconds=60.0, failures=failures))
+
+    assert found is not None
+    assert (found.failed, found.quality) == (True, None)
+
+
+@pytest.mark.parametrize(("engine", "failed"), [("lightrag", False), ("perplexity", None)])
+async def test_want_of_money_is_no_failure_of_the_engine(engine: str, failed: bool | None) -> None:
+    class Poor(FakeAsking):
+        async def ask(self, *arguments: Any) -> Any:
+            async for event in super().ask(*arguments):
+                yield replace(event, engine=engine) if isinstance(event, Asked) else event
+
+    failures = (Failure(engine="lightrag", words="The budget is spent.", blamed=False),)
+    found = await measured(asking=Poor(failures=failures))
+
+    assert found is not None
+    assert found.failed is failed
+
+
 async def test_a_stopped_question_says_nothing_of_the_engine() -> None:
     journey = Journey(router=EXPOSED, asking=FakeAsking(hangs=True))
     under_way = asyncio.create_task(journey.events())

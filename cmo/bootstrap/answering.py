@@ -199,7 +199,7 @@ async def open_application(settings: Settings) -> AsyncIterator[Application]:
             asking=Asking(
                 gateway=gateway,
                 cache=await _open_cache(settings, stack, clock),
-                key_of=_keys(engines),
+                key_of=answer_keys(engines),
                 toggles=toggles,
             ),
             checking=await open_checking(settings, embedder, served.chat, spending, breakers),
@@ -315,7 +315,7 @@ async def _open_cache(settings: Settings, stack: AsyncExitStack, clock: SystemCl
     return cache
 
 
-def _keys(engines: Sequence[Engine]) -> Callable[[str, EngineRequest], Awaitable[str]]:
+def answer_keys(engines: Sequence[Engine]) -> Callable[[str, EngineRequest], Awaitable[str]]:
     """What names an engine's answer to a request."""
     by_name = {engine.name: engine for engine in engines}
 

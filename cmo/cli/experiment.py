@@ -25,7 +25,7 @@ from cmo.cli.experiment_views import analysis_as_json, plan_as_json, print_analy
 from cmo.cli.options import AuthorOption, DryRunOption, JsonOption, ReasonOption, StorageOption, readable, settings_for
 from cmo.cli.output import errors_as_sentences, out, print_json, say
 from cmo.cli.records import authorship, changed_records, from_records, refuse_written_flags
-from cmo.dispatch.experiment_file import experiment_in, read_definition, read_observations, read_text
+from cmo.dispatch.experiment_file import MOST_USERS, experiment_in, read_definition, read_observations, read_text
 from cmo.errors import OracleError
 from cmo.policy.analysis import analyse as analysed
 from cmo.policy.experiment import Analysis, Experiment
@@ -90,7 +90,9 @@ def plan_size(
     ] = None,
     users: Annotated[
         int | None,
-        typer.Option("--users", min=2, help="Tell the power of so many users per arm, too.", show_default=False),
+        typer.Option(
+            "--users", min=2, max=MOST_USERS, help="Tell the power of so many users per arm, too.", show_default=False
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -129,7 +131,7 @@ def analyse(
     """
     with errors_as_sentences(as_json=as_json):
         experiment = read_definition(definition)
-        _tell(experiment, _observations_in(file), html=html, force=force, as_json=as_json)
+        _tell(experiment, _observations_in(file), stopped_at=None, html=html, force=force, as_json=as_json)
 
 
 @group.command()
@@ -222,7 +224,8 @@ def status(name: NameArgument, storage: StorageOption = None, as_json: JsonOptio
     with errors_as_sentences(as_json=as_json):
         now, settings = datetime.now(UTC), settings_for(papers=None, storage=storage)
         kept, seen = _seen(settings, name, now)
-        progress = Progress(kept=kept, analysis=analysed(_defined(kept), seen, now=now), observations=seen, now=now)
+        found = analysed(_defined(kept), seen, now=now, stopped_at=kept.stopped_at)
+        progress = Progress(kept=kept, analysis=found, observations=seen, now=now)
     if as_json:
         print_json(progress_as_json(progress))
     else:
@@ -245,7 +248,7 @@ def report(
         kept, seen = _seen(settings_for(papers=None, storage=storage), name, datetime.now(UTC))
         if kept.state is ExperimentState.DRAFT:
             raise OracleError(f'The experiment "{kept.name}" was not started, so there is nothing to report.')
-        _tell(_defined(kept), seen, html=html, force=force, as_json=as_json)
+        _tell(_defined(kept), seen, stopped_at=kept.stopped_at, html=html, force=force, as_json=as_json)
 
 
 @group.command()
@@ -312,12 +315,18 @@ def _observations_in(file: Path) -> list[Observation]:
 
 
 def _tell(
-    experiment: Experiment, observations: Sequence[Observation], *, html: Path | None, force: bool, as_json: bool
+    experiment: Experiment,
+    observations: Sequence[Observation],
+    *,
+    stopped_at: datetime | None,
+    html: Path | None,
+    force: bool,
+    as_json: bool,
 ) -> None:
     """Print what the observations say, and write it as a page when that is wanted."""
     if html is not None and html.exists() and not force:
         raise OracleError(f"The file {html} exists. Allowed: another one, or --force to write over it.")
-    found = analysed(experiment, observations, now=datetime.now(UTC))
+    found = analysed(experiment, observations, now=datetime.now(UTC), stopped_at=stopped_at)
     if html is not None:
         _write_page(html, found, observations)
     if as_json:

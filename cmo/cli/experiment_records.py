@@ -50,6 +50,11 @@ class Progress:
         return Counter(observation.arm for observation in self.observations)
 
     @property
+    def next_looks(self) -> tuple[NextLook, ...]:
+        """The looks to come; there are none after a stop."""
+        return () if self.kept.stopped_at is not None else tuple(next_looks(self.analysis))
+
+    @property
     def faults(self) -> tuple[str, ...]:
         """Why it is worth nothing."""
         return self.analysis.reasons if self.analysis.recommendation is Recommendation.INVALID else ()
@@ -161,7 +166,7 @@ def progress_as_json(progress: Progress) -> dict[str, object]:
         "sample_ratio": ratio_as_json(found),
         "progress": {course.arm: course.progress for course in found.courses},
         "next_looks": [
-            {"arm": look.arm, "number": look.number, "users_per_arm": look.users} for look in next_looks(found)
+            {"arm": look.arm, "number": look.number, "users_per_arm": look.users} for look in progress.next_looks
         ],
         "invalid_because": list(progress.faults),
     }
@@ -180,7 +185,7 @@ def print_progress(progress: Progress) -> None:
     out.print(_arms_table(progress))
     say(ratio_words(found))
     courses = {course.arm: course for course in found.courses}
-    for look in next_looks(found):
+    for look in progress.next_looks:
         say(_look_words(look, courses[look.arm], found.experiment))
 
 

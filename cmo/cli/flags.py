@@ -172,6 +172,8 @@ def set_flag(
         before = document_of(flag) if isinstance(flag, FeatureFlag) else {}
         base = _document(file) if file else before
         after = {**base, **given, **_weighted(variant, base)}
+        if missing := [key for key in unset or () if key not in after]:
+            raise OracleError(f'The flag "{name}" says no "{missing[0]}". It says: {", ".join(after) or "nothing"}.')
         changed = flag_from(name, {key: value for key, value in after.items() if key not in (unset or ())})
         _refuse_wrong_overrides(changed)
         version = flag.version if if_version is None else if_version
@@ -359,5 +361,5 @@ def _attribute(pair: str) -> tuple[str, object]:
         raise typer.BadParameter(f'--attribute "{pair}" is no NAME=VALUE, such as plan=pro.')
     try:
         return name, json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return name, value

@@ -6,7 +6,7 @@ Listing and going back load nothing heavy; only checking needs the models.
 from __future__ import annotations
 
 import asyncio
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -232,7 +232,7 @@ def _states(info: GenerationInfo, serving: GenerationInfo | None, succession: Su
 
 
 def _row(info: GenerationInfo, states: tuple[str, ...], succession: Succession) -> _Row:
-    size = sum(file.stat().st_size for file in info.folder.iterdir() if file.is_file())
+    size = _bytes(info.folder)
     checked = succession.last_check(info.name)
     try:
         with closing(Manifest(info.database)) as manifest:
@@ -250,6 +250,16 @@ def _row(info: GenerationInfo, states: tuple[str, ...], succession: Succession) 
         documents=documents,
         passages=passages,
     )
+
+
+def _bytes(folder: Path) -> int:
+    """What its files hold; a run that ends meanwhile takes files away, or the folder."""
+    total = 0
+    with suppress(OSError):
+        for file in folder.iterdir():
+            with suppress(OSError):
+                total += file.stat().st_size
+    return total
 
 
 def _recipe(manifest: Manifest) -> Recipe | None:

@@ -21,7 +21,15 @@ StorageOption = Annotated[
     typer.Option("--storage", metavar="DIR", help="Folder of the index.", show_default="the setting CMO_STORAGE_DIR"),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on stdout.")]
-ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for the history.")]
+
+
+def _said(reason: str) -> str:
+    if not reason.strip():
+        raise typer.BadParameter("Say why, in a few words.")
+    return reason
+
+
+ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", callback=_said, help="Why, for the history.")]
 AuthorOption = Annotated[
     str | None,
     typer.Option("--author", metavar="NAME", help="Who, for the history.", show_default="the system user's name"),

@@ -43,6 +43,9 @@ from cmo.storage.rollouts import ENGINE, Action, Rollout, SqlRollouts
 MOST_EVENTS = 200
 """The history shows so many at most."""
 
+MOST_ROLLOUTS = 2**63 - 1
+"""The largest number that the database knows."""
+
 group = typer.Typer(add_completion=False, rich_markup_mode="markdown", no_args_is_help=True)
 
 
@@ -154,7 +157,10 @@ def rollback(
 @group.command()
 def history(
     number: Annotated[
-        int | None, typer.Option("--rollout", min=1, metavar="NUMBER", help="Which one.", show_default="the latest")
+        int | None,
+        typer.Option(
+            "--rollout", min=1, max=MOST_ROLLOUTS, metavar="NUMBER", help="Which one.", show_default="the latest"
+        ),
     ] = None,
     storage: StorageOption = None,
     as_json: JsonOption = False,

@@ -45,7 +45,9 @@ class Standing:
     @property
     def is_watched(self) -> bool:
         """Whether a process is looking at it."""
-        return not self.rollout.is_over and self.lease is not None and self.now < self.lease.until
+        if self.rollout.is_over or self.lease is None:
+            return False
+        return abs(self.now - _last_look(self.lease)) < timedelta(seconds=LEASE_SECONDS)
 
 
 async def standing_in(database: Database) -> Standing | None:

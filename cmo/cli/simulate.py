@@ -199,15 +199,20 @@ def _folder(keep: Path | None) -> Iterator[Path]:
     """Where the month's database is; it is gone afterwards unless it is to be kept.
 
     Raises:
-        OracleError: there is a database already.
+        OracleError: there is a database already, or there can be no folder.
     """
     if keep is None:
         with tempfile.TemporaryDirectory(prefix="cmo-month-") as folder:
             yield Path(folder)
         return
-    if (keep / DATABASE).exists():
+    kept = keep.expanduser().absolute()
+    if (kept / DATABASE).exists():
         raise OracleError(f"{keep} has a database already. Name a folder that is empty or not there.")
-    yield keep.expanduser().absolute()
+    try:
+        kept.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OracleError(f"The folder {keep} cannot be made: {error.strerror}.") from error
+    yield kept
 
 
 @contextmanager

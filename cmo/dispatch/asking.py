@@ -39,10 +39,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """An engine that could not answer; `words` tell a person why."""
+    """An engine that could not answer; `words` tell a person why. It is not `blamed` where money was missing."""
 
     engine: str
     words: str
+    blamed: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,7 +227,8 @@ class _Attempts:
         last = self.asked[-1]
         if isinstance(error, BudgetExhausted) and not last.request.free:
             self._waiting.insert(0, (last.engine, True))
-        failure = Failure(engine=last.engine, words=_words(last.engine, error))
+        blamed = not isinstance(error, BudgetExhausted)
+        failure = Failure(engine=last.engine, words=_words(last.engine, error), blamed=blamed)
         if failure.words not in {known.words for known in self.failures}:
             self.failures = (*self.failures, failure)
         events: list[EngineEvent] = [Progress(text=failure.words)]

@@ -22,6 +22,9 @@ from cmo.policy.planning import MAX_LOOKS
 LARGEST_WEIGHT = 1e6
 """Weights are shares in any unit, percent as well as millionths."""
 
+LATEST_START = datetime(9000, 1, 1, tzinfo=UTC)
+"""Far enough from the last day there is for any experiment to end before it."""
+
 MOST_USERS = 10**9
 """More than this is a mistake in writing."""
 
@@ -60,9 +63,7 @@ def experiment_in(text: str, *, start: datetime | None = None) -> Experiment:
         OracleError: something in it is wrong; names the key and what is allowed.
     """
     try:
-        return _Definition.model_validate(tomllib.loads(text)).experiment(start)
-    except tomllib.TOMLDecodeError as error:
-        raise OracleError(f"the definition is no TOML: {error}.") from error
+        return _Definition.model_validate(_table_in(text)).experiment(start)
     except ValidationError as error:
         raise OracleError(_first_problem(error)) from error
 
@@ -82,6 +83,15 @@ def read_observations(lines: Iterable[bytes]) -> Iterator[Observation]:
             yield _Line.model_validate_json(line.removeprefix(b"\xef\xbb\xbf")).observation()
         except ValidationError as error:
             raise OracleError(f"Line {number} of the observations: {_first_problem(error)}") from error
+
+
+def _table_in(text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise OracleError(f"the definition is no TOML: {error}.") from error
+    except (RecursionError, ValueError) as error:  # nested too deeply, a number of too many digits
+        raise OracleError("the definition is no TOML that can be read.") from error
 
 
 def _in_utc(given: object) -> object:
@@ -168,6 +178,8 @@ class _Definition(_Table):
         began = start or self.start
         if began is None:
             raise OracleError('"start": missing. Allowed: a date or time, such as 2026-03-01T09:30:00Z.')
+        if began > LATEST_START:
+            raise OracleError(f'"start": too late. Allowed: a date or time before {LATEST_START:%Y-%m-%d}.')
         return Experiment(
             name=self.name,
             hypothesis=self.hypothesis,

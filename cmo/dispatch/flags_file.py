@@ -22,7 +22,7 @@ import yaml  # type: ignore[import-untyped]
 
 from cmo.errors import FlagMalformed, SettingsError
 from cmo.policy.flag_documents import flag_from
-from cmo.policy.flags import AnyFlag, FeatureFlag, FlagSet, FlagStatus, MalformedFlag
+from cmo.policy.flags import AnyFlag, FeatureFlag, FlagSet, FlagStatus, MalformedFlag, sharing_people
 
 _ENVIRONMENTS = "environments"
 _WHOLLY = {"on": 100.0, "true": 100.0, "off": 0.0, "false": 0.0}
@@ -68,7 +68,7 @@ class FileFlags:
         if not isinstance(tables, Mapping):
             raise SettingsError(f'CMO_FLAGS_FILE: {self._path} has a wrong form. Allowed: a table "flags" of flags.')
         flags = {str(name): self._flag(str(name), table) for name, table in tables.items()}
-        return FlagSet(revision=revision, flags=dict(sorted(flags.items())))
+        return FlagSet(revision=revision, flags=_apart(dict(sorted(flags.items()))))
 
     def _flag(self, name: str, table: object) -> AnyFlag:
         try:
@@ -136,6 +136,15 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]
             if key in keys[:number]:
                 raise yaml.constructor.ConstructorError(None, None, f'"{key}" stands there twice', node.start_mark)
         return super().construct_mapping(node, deep)
+
+
+def _apart(flags: Mapping[str, AnyFlag]) -> dict[str, AnyFlag]:
+    """The flags; one that shares people of a namespace with an earlier one is malformed."""
+    kept: dict[str, AnyFlag] = {}
+    for name, flag in flags.items():
+        problem = sharing_people(flag, kept.values()) if isinstance(flag, FeatureFlag) else ""
+        kept[name] = MalformedFlag(name=name, problem=problem) if problem else flag
+    return kept
 
 
 def _given(pair: str) -> FeatureFlag:

@@ -20,7 +20,7 @@ from openfeature.flag_evaluation import FlagResolutionDetails, FlagValueType, Re
 from openfeature.provider import AbstractProvider, Metadata
 
 from cmo.dispatch.flags import NOBODY, Flags
-from cmo.policy.flags import FlagContext, FlagReason, FlagValue
+from cmo.policy.flags import FeatureFlag, FlagContext, FlagReason, FlagValue
 
 T = TypeVar("T")
 
@@ -30,9 +30,9 @@ _REASONS: Mapping[FlagReason, Reason] = MappingProxyType(
         FlagReason.EXPIRED: Reason.DISABLED,
         FlagReason.DISABLED: Reason.DISABLED,
         FlagReason.OVERRIDE: Reason.TARGETING_MATCH,
-        FlagReason.CONDITION: Reason.TARGETING_MATCH,
-        FlagReason.COHORT: Reason.TARGETING_MATCH,
-        FlagReason.REGION: Reason.TARGETING_MATCH,
+        FlagReason.CONDITION: Reason.DEFAULT,
+        FlagReason.COHORT: Reason.DEFAULT,
+        FlagReason.REGION: Reason.DEFAULT,
         FlagReason.NAMESPACE: Reason.SPLIT,
         FlagReason.ENABLED: Reason.STATIC,
         FlagReason.ROLLOUT: Reason.SPLIT,
@@ -58,7 +58,7 @@ class FlagProvider(AbstractProvider):
     ) -> FlagResolutionDetails[bool]:
         """Whether the feature is on. A flag that is malformed or switched off is off whatever the default."""
         found = self._evaluated(flag_key, evaluation_context)
-        return _details(found, found.value)
+        return self._details(flag_key, found, found.value)
 
     def resolve_string_details(
         self, flag_key: str, default_value: str, evaluation_context: EvaluationContext | None = None
@@ -87,22 +87,22 @@ class FlagProvider(AbstractProvider):
         """The variant's overrides; the default where the feature is off."""
         found = self._well_formed(flag_key, evaluation_context)
         if found.variant is None:
-            return _details(found, _default(found, default_value))
-        return _details(found, dict(found.variant.config_overrides))
+            return self._details(flag_key, found, _default(found, default_value))
+        return self._details(flag_key, found, dict(found.variant.config_overrides))
 
     def _of_variant(
         self, flag_key: str, default_value: T, evaluation_context: EvaluationContext | None, kind: type[T]
     ) -> FlagResolutionDetails[T]:
         found = self._well_formed(flag_key, evaluation_context)
         if found.variant is None:
-            return _details(found, _default(found, default_value))
+            return self._details(flag_key, found, _default(found, default_value))
         name = found.variant.name
         value = found.variant.config_overrides.get("value", name if kind is str else None)
         if kind is float and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)  # JSON knows one kind of number
         if not isinstance(value, kind) or isinstance(value, bool):
             raise TypeMismatchError(f'The variant "{name}" of "{flag_key}" has no value of type {kind.__name__}.')
-        return _details(found, value)
+        return self._details(flag_key, found, value)
 
     def _well_formed(self, flag_key: str, evaluation_context: EvaluationContext | None) -> FlagValue:
         found = self._evaluated(flag_key, evaluation_context)
@@ -117,6 +117,20 @@ class FlagProvider(AbstractProvider):
         if found.reason is FlagReason.NO_USER_ID:
             raise TargetingKeyMissingError(f'The flag "{flag_key}" asks for a targeting key.')
         return found
+
+    def _details(self, flag_key: str, found: FlagValue, value: T) -> FlagResolutionDetails[T]:
+        return FlagResolutionDetails(
+            value=value,
+            reason=Reason.TARGETING_MATCH if self._is_by_condition(flag_key, found) else _REASONS[found.reason],
+            variant=found.variant.name if found.variant else None,
+            flag_metadata={"reason": found.reason.value, "version": found.version},
+        )
+
+    def _is_by_condition(self, flag_key: str, found: FlagValue) -> bool:
+        """Whether the feature is on for people who meet a condition, and this is one of them."""
+        flag = self._flags.snapshot.flags.get(flag_key)
+        meets = isinstance(flag, FeatureFlag) and flag.segments.condition is not None
+        return meets and found.reason is FlagReason.ENABLED
 
 
 def _context(given: EvaluationContext | None) -> FlagContext:
@@ -136,12 +150,3 @@ def _default(found: FlagValue, default_value: T) -> T:
     if found.value:
         raise TypeMismatchError("The flag is on or off and has no variants: ask for a boolean.")
     return default_value
-
-
-def _details(found: FlagValue, value: T) -> FlagResolutionDetails[T]:
-    return FlagResolutionDetails(
-        value=value,
-        reason=_REASONS[found.reason],
-        variant=found.variant.name if found.variant else None,
-        flag_metadata={"reason": found.reason.value, "version": found.version},
-    )

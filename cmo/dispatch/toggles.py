@@ -31,12 +31,12 @@ class FlagToggles:
         return self._flags.is_feature_enabled(feature.value, _person(question), default=self._defaults[feature])
 
     async def rollout(self, question: Question) -> FlagValue | None:
-        """Whether the main rollout leads the person to the home engine; None when no flag says so.
+        """Whether the main rollout leads the person to the home engine; None when no flag says so of this person.
 
         In a test they keep the variant they got first.
         """
         value = await self._assignments.evaluate(MAIN_ROLLOUT, _person(question))
-        return None if value.reason is FlagReason.UNKNOWN else value
+        return None if value.reason in (FlagReason.UNKNOWN, FlagReason.NO_USER_ID) else value
 
     def stopped(self) -> frozenset[str]:
         """The engines that an emergency stop has taken out of service."""

@@ -11,7 +11,7 @@ from datetime import timedelta
 
 from cmo.policy.analysis import analyse
 from cmo.policy.experiment import Analysis, Course, Effect, Experiment, LookTaken
-from cmo.policy.measuring import Observation
+from cmo.policy.measuring import Observation, as_known_with_the_last
 from cmo.policy.statistics import Comparison
 
 MOMENTS = 24
@@ -63,7 +63,7 @@ def timelines(analysis: Analysis, observations: Sequence[Observation]) -> tuple[
     look_ends = [[_end_of(experiment, course, taken, ours) for taken in course.looks] for course in analysis.courses]
     ends = {*_some(days if by_day else _ends_of_people(ours)), *(end for each in look_ends for end in each), len(ours)}
     places = {end: _place(ours[:end], by_day=by_day) for end in ends if end}
-    found = {end: _primary(experiment, ours[:end]) for end in sorted(places)}
+    found = {end: _primary(experiment, _known_at(end, ours)) for end in sorted(places)}
     return tuple(
         Timeline(
             arm=course.arm,
@@ -86,6 +86,11 @@ def _primary(experiment: Experiment, observations: Sequence[Observation]) -> tup
     """The effects on the primary metric, which neither the other metrics nor the time of the analysis touch."""
     alone = replace(experiment, secondaries=(), guardrails=())
     return analyse(alone, observations, now=experiment.start).primary
+
+
+def _known_at(end: int, observations: Sequence[Observation]) -> Sequence[Observation]:
+    """The first `end` observations as they were known then; all of them as they are known by now."""
+    return observations if end == len(observations) else as_known_with_the_last(observations[:end])
 
 
 def _in_order(observations: Sequence[Observation]) -> list[Observation]:

@@ -108,10 +108,10 @@ def current(storage: Path) -> GenerationInfo | None:
         LibraryError: the pointer is there and cannot be read.
     """
     try:
-        name = (storage / POINTER).read_text(encoding="utf-8").strip()
+        name = (storage / POINTER).read_text(encoding="utf-8", errors="replace").strip()
     except FileNotFoundError:
         return None
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise LibraryError(f"{storage / POINTER} cannot be read ({error}): check its permissions.") from error
     info = GenerationInfo(name=name, folder=storage / FOLDER / name)
     return info if _NAME.fullmatch(name) and info.database.is_file() else None

@@ -34,6 +34,7 @@ from cmo.policy.measuring import (
     Metric,
     Observation,
     Person,
+    as_known_with_the_last,
     compare,
     errors_in_order,
     estimate,
@@ -96,8 +97,10 @@ class _Way:
         return len(self.looks) == experiment.looks
 
 
-def analyse(experiment: Experiment, observations: Iterable[Observation], *, now: datetime) -> Analysis:
-    """What the observations say by now.
+def analyse(
+    experiment: Experiment, observations: Iterable[Observation], *, now: datetime, stopped_at: datetime | None = None
+) -> Analysis:
+    """What the observations say by now; with `stopped_at` there will be no others.
 
     They are taken in the order of their times when all have one, else in the order they come in, which must be that of
     time too. Everything that shows that people were not assigned by the plan makes the experiment invalid.
@@ -118,7 +121,7 @@ def analyse(experiment: Experiment, observations: Iterable[Observation], *, now:
         *order_faults(experiment, courses),
         *(fault for way in ways for fault in missing_faults(way.now.arm, *way.now.figures(experiment.primary))),
     )
-    recommendation, reasons = recommend(experiment, courses, primary, guardrails, now=now)
+    recommendation, reasons = recommend(experiment, courses, primary, guardrails, now=now, stopped_at=stopped_at)
     return Analysis(
         experiment=experiment,
         observations=len(given),
@@ -163,7 +166,7 @@ def _detectable(experiment: Experiment, everybody: Sequence[Person]) -> float | 
 def _way(experiment: Experiment, arm: Arm, observations: Sequence[Observation], everybody: Sequence[Person]) -> _Way:
     looks = planned_looks(experiment.looks, experiment.alpha_each)
     ends = _ends(experiment, arm, observations, [look.share * experiment.planned_users for look in looks])
-    then = tuple(_pair(experiment, arm, people(observations[:end])) for end in ends)
+    then = tuple(_pair(experiment, arm, people(as_known_with_the_last(observations[:end]))) for end in ends)
     taken = tuple(_taken(experiment, look, pair) for look, pair in zip(looks, then, strict=False))
     return _Way(now=_pair(experiment, arm, everybody), then=then, looks=taken)
 

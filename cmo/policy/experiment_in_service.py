@@ -100,12 +100,13 @@ _LOST: Mapping[str, float | None] = MappingProxyType(
 
 
 def flag_of(experiment: Experiment) -> FeatureFlag:
-    """The main rollout's flag while the experiment runs."""
+    """The main rollout's flag while the experiment runs, with people spread as in no other experiment."""
     return FeatureFlag(
         name=MAIN_ROLLOUT,
         description=f'The experiment "{experiment.name}".',
         status=FlagStatus.AB_TEST,
         rollout_percentage=experiment.share_percent,
+        seed=f"experiment:{experiment.name}",
         variants=tuple(
             FeatureVariant(name=arm.name, weight=arm.weight, config_overrides=arm.overrides) for arm in experiment.arms
         ),

@@ -254,6 +254,7 @@ _KEYS: Mapping[str, _Read] = MappingProxyType(
         "variants": _variants,
         "overrides": _overrides,
         "segmentation": _segmentation,
+        "seed": _text,
         "namespace": _namespace,
         "metadata": _metadata,
         "owner": _text,

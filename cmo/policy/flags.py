@@ -7,7 +7,7 @@ where they are kept is not known here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -117,6 +117,7 @@ class FeatureFlag:
     """A feature that is on for some. Percentages are 0 to 100.
 
     `overrides` gives single people, by their id, a variant or simply on or off. `permanent` flags never become stale.
+    With a `seed` the salt is made from that instead of the name, so that people get other places and variants.
     """
 
     name: str
@@ -127,6 +128,7 @@ class FeatureFlag:
     variants: tuple[FeatureVariant, ...] = ()
     overrides: Mapping[str, str | bool] = field(default_factory=dict)
     segmentation: Segmentation = Segmentation.HASH
+    seed: str = ""
     namespace: Namespace | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     owner: str = ""
@@ -260,8 +262,23 @@ def _placed(
     )
 
 
+def sharing_people(flag: FeatureFlag, others: Iterable[AnyFlag]) -> str:
+    """What is wrong with a namespace that lets this flag and another of these meet the same people; "" for nothing."""
+    if flag.namespace is None or flag.status is FlagStatus.DISABLED:
+        return ""
+    for other in others:
+        if not isinstance(other, FeatureFlag) or other.namespace is None or other.name == flag.name:
+            continue
+        if other.status is not FlagStatus.DISABLED and flag.namespace.overlaps(other.namespace):
+            return (
+                f'The flag "{flag.name}" shares people of the namespace "{flag.namespace.name}" with the flag '
+                f'"{other.name}", which has those from {other.namespace.start:g} to {other.namespace.end:g} %.'
+            )
+    return ""
+
+
 def flag_salt(salt: str, name: str) -> str:
-    """The salt that places people in the flag `name`."""
+    """The salt that places people in the flag of this name, or seed."""
     return salt if name == MAIN_ROLLOUT else salt_of(salt, name)
 
 
@@ -331,7 +348,7 @@ def _in_namespace(namespace: Namespace, user_id: str, salt: str) -> bool:
 def _place(flag: FeatureFlag, user_id: str, salt: str, chance: Callable[[], float]) -> float | None:
     if flag.segmentation is Segmentation.RANDOM:
         return chance() * 100
-    return bucket(user_id, flag_salt(salt, flag.name)) if user_id else None
+    return bucket(user_id, flag_salt(salt, flag.seed or flag.name)) if user_id else None
 
 
 def _variant_of(flag: FeatureFlag, context: FlagContext, salt: str, chance: Callable[[], float]) -> FeatureVariant:
@@ -343,7 +360,7 @@ def _variant_of(flag: FeatureFlag, context: FlagContext, salt: str, chance: Call
         return had
     if flag.segmentation is Segmentation.RANDOM:
         return drawn_variant(flag.arms, int(chance() * LARGEST))
-    return drawn_variant(flag.arms, number(context.user_id, salt_of(salt, f"variant:{flag.name}")))
+    return drawn_variant(flag.arms, number(context.user_id, salt_of(salt, f"variant:{flag.seed or flag.name}")))
 
 
 def _is_canary_control(flag: FeatureFlag, variant: FeatureVariant | None) -> bool:

@@ -8,7 +8,7 @@ for, and when to stop.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from math import isfinite
@@ -66,11 +66,20 @@ class Metric:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Revision:
+    """What the metrics of an observation were `until` something became known later."""
+
+    until: datetime
+    metrics: Mapping[str, float | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
     """What was seen of a user at a time: the question they asked, say.
 
     A metric that is None or NaN was to be measured and could not be; one that is not there was not to be measured.
-    `weights` are those of the arms by which the user was assigned, when they are known.
+    `weights` are those of the arms by which the user was assigned, when they are known. `revised` is what the metrics
+    were before, in the order of time.
     """
 
     user: str
@@ -78,6 +87,12 @@ class Observation:
     metrics: Mapping[str, float | None]
     at: datetime | None = None
     weights: Mapping[str, float] | None = None
+    revised: tuple[Revision, ...] = ()
+
+    def as_known(self, moment: datetime) -> Observation:
+        """The observation as it was known at a moment, which is not before it."""
+        was = next((was for was in self.revised if moment < was.until), None)
+        return self if was is None else replace(self, metrics=was.metrics, revised=())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +126,12 @@ class Figures:
     def count(self) -> Count:
         """For a proportion: how many did it. Those of whom nothing was seen did not."""
         return Count(successes=sum(value > 0 for value in self.numerators), users=self.users)
+
+
+def as_known_with_the_last(observations: Sequence[Observation]) -> Sequence[Observation]:
+    """Observations in the order of time, as they were known when the last of them was made."""
+    moment = observations[-1].at if observations else None
+    return observations if moment is None else [each.as_known(moment) for each in observations]
 
 
 def people(observations: Iterable[Observation]) -> list[Person]:

@@ -97,10 +97,11 @@ def recommend(
     guardrails: Sequence[GuardrailFinding],
     *,
     now: datetime,
+    stopped_at: datetime | None,
 ) -> tuple[Recommendation, tuple[str, ...]]:
     """What to do, and why; for an experiment without faults."""
     standings = {course.standing for course in courses}
-    is_over = now >= experiment.start + experiment.duration
+    is_over = stopped_at is not None or now >= experiment.start + experiment.duration
     reasons = [
         _WORDS[course.standing](experiment, course, effect) for course, effect in zip(courses, primary, strict=True)
     ]
@@ -109,9 +110,14 @@ def recommend(
         return Recommendation.DEPLOY_LIGHTRAG, tuple(reasons)
     if standings <= _SETTLED:
         return Recommendation.KEEP_PERPLEXITY, tuple(reasons)
-    if Standing.UNPROVEN in standings or (Standing.OPEN in standings and not is_over):
+    may_be_shown = Standing.UNPROVEN in standings and stopped_at is None
+    if may_be_shown or (Standing.OPEN in standings and not is_over):
         return Recommendation.CONTINUE_TESTING, tuple(reasons)
-    if is_over:
+    if stopped_at is not None:
+        reasons.append(
+            f"It was stopped on {stopped_at:%Y-%m-%d}, before more was known. To go on, plan a new experiment."
+        )
+    elif is_over:
         reasons.append(
             f"The planned time was over on {experiment.start + experiment.duration:%Y-%m-%d}, before the planned users "
             "had come. To go on, plan a new experiment: a longer one decided on now would be chosen by its data."

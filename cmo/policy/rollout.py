@@ -142,7 +142,7 @@ def step(state: RolloutState, readings: Readings, *, now: float) -> Step:
     """The rollout after a look at it."""
     if state.phase is Phase.ROLLED_BACK:
         return Step(state=state)
-    state = _observing(state, readings, now)
+    state = _observing(_in_time(state, now), readings, now)
     if _is_broken(state, readings):
         gates = _judged(state, readings)
         broken = _joined(gate for gate in gates if _has_failed(gate))
@@ -206,6 +206,18 @@ def told_holds(state: RolloutState) -> tuple[Hold, ...]:
 
 
 _MOVING = frozenset({Phase.RUNNING, Phase.WAITING})
+
+
+def _in_time(state: RolloutState, now: float) -> RolloutState:
+    """The state without times to come: where a clock was set back, a stage would last until they have come."""
+    if max(state.since, state.last_answer_at, state.quiet_told_at) <= now:
+        return state
+    return replace(
+        state,
+        since=min(state.since, now),
+        last_answer_at=min(state.last_answer_at, now),
+        quiet_told_at=min(state.quiet_told_at, now),
+    )
 
 
 def _observing(state: RolloutState, readings: Readings, now: float) -> RolloutState:

@@ -7,6 +7,7 @@ to the last digit.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from functools import cache
 from typing import Any, TypeVar
 
@@ -33,7 +34,10 @@ def plan_from(text: str | bytes) -> RolloutPlan:
     Raises:
         ValueError: it describes none; says where and why.
     """
-    return _read(text, "plan", _plans())
+    plan = _read(text, "plan", _plans())
+    for name in _unknown(json.loads(text)["plan"], plan_document(plan)["plan"]):
+        raise ValueError(f'"{name}" means nothing in a plan.')  # misspelt, an approval would be left out unnoticed
+    return plan
 
 
 def state_text(state: RolloutState) -> str:
@@ -68,7 +72,10 @@ def gates_from(text: str | bytes) -> tuple[GateResult, ...]:
 
 
 def _read(text: str | bytes, key: str, adapter: TypeAdapter[T]) -> T:
-    document = json.loads(text)
+    try:
+        document = json.loads(text)
+    except RecursionError as error:
+        raise ValueError("It is nested too deeply.") from error
     if not isinstance(document, dict) or document.get("version") != VERSION or key not in document:
         raise ValueError(f'It is no {key} of version {VERSION}: "version" and "{key}" are needed.')
     try:
@@ -76,7 +83,19 @@ def _read(text: str | bytes, key: str, adapter: TypeAdapter[T]) -> T:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise ValueError(f"{place or key}: {first['msg']}.") from error
+        problem = first["msg"].removeprefix("Value error, ").rstrip(".")
+        raise ValueError(f"{place or key}: {problem}.") from error
+
+
+def _unknown(given: Any, known: Any) -> Iterator[str]:
+    """The names in a document that were passed over when it was read."""
+    if isinstance(given, dict):
+        yield from sorted(given.keys() - known.keys())
+        for name in given.keys() & known.keys():
+            yield from _unknown(given[name], known[name])
+    elif isinstance(given, list):
+        for each, read in zip(given, known, strict=True):
+            yield from _unknown(each, read)
 
 
 @cache

@@ -27,6 +27,12 @@ LEAST_INCREMENT = 1.0
 LEAST_FACTOR = 1.1
 """With smaller ones a rollout would have hundreds of stages."""
 
+LONGEST_SECONDS = 366 * 24 * HOUR_SECONDS
+"""A stage that lasts for longer than a year is a mistake."""
+
+DECIMALS = 6
+"""Of shares that are calculated, so that they are the numbers that people see."""
+
 QUIET_SECONDS = HOUR_SECONDS
 """Without an answer for so long, there is no traffic."""
 
@@ -77,8 +83,10 @@ class RolloutPlan:
             raise ValueError("A rollout needs stages. Allowed: shares above 0, up to 100 percent.")
         if any(later <= earlier for earlier, later in pairwise(shares)):
             raise ValueError("Each stage has to have a larger share than the one before.")
-        if not all(0 <= stage.minimum_seconds < float("inf") and stage.minimum_answers >= 1 for stage in self.stages):
-            raise ValueError("A stage takes 0 seconds or more, and 1 answer or more.")
+        if not all(0 <= each.minimum_seconds <= LONGEST_SECONDS and each.minimum_answers >= 1 for each in self.stages):
+            raise ValueError("A stage takes 0 seconds to 366 days, and 1 answer or more.")
+        if not 0 < self.quiet_seconds <= LONGEST_SECONDS:
+            raise ValueError("There is no traffic after more than 0 seconds without an answer, up to 366 days.")
         if len({criterion.measure for criterion in self.criteria}) < len(self.criteria):
             raise ValueError("There is more than one criterion for the same measure.")
 
@@ -96,8 +104,8 @@ def linear(*, start: float = 10.0, increment: float = 10.0, hours: float = 2.0, 
     """
     _refuse_snails(start, increment, LEAST_INCREMENT)
     shares = [start]
-    while shares[-1] + increment < WHOLE:
-        shares.append(shares[-1] + increment)
+    while (share := round(shares[-1] + increment, DECIMALS)) < WHOLE:
+        shares.append(share)
     return _even(Strategy.LINEAR, shares, hours, answers)
 
 
@@ -109,8 +117,8 @@ def exponential(*, start: float = 1.0, factor: float = 2.0, hours: float = 2.0, 
     """
     _refuse_snails(start, factor, LEAST_FACTOR)
     shares = [start]
-    while shares[-1] * factor < WHOLE:
-        shares.append(shares[-1] * factor)
+    while (share := round(shares[-1] * factor, DECIMALS)) < WHOLE:
+        shares.append(share)
     return _even(Strategy.EXPONENTIAL, shares, hours, answers)
 
 

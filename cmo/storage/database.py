@@ -9,6 +9,7 @@ SQLite", "Enabling Non-Legacy SQLite Transactional Modes").
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -123,7 +124,7 @@ async def migrate(url: str) -> None:
 
     Raises:
         SettingsError: `url` is not "sqlite+aiosqlite:///" and a path.
-        StorageUnavailable: the file is no database of ours, or cannot be written.
+        StorageUnavailable: the file is no database of ours, cannot be written, or belongs to a later version.
     """
     await asyncio.to_thread(_migrate, _checked(url))
 
@@ -148,19 +149,48 @@ def _migrate(url: sa.URL) -> None:
     from alembic.config import Config
 
     assert url.database is not None
-    Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    with _unusable(url.database):
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
     config = Config(attributes={})
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
-    unusable = Phrase(
-        "The database {file} cannot be used: check that the file is one, and its permissions.", file=url.database
-    )
     with (
-        as_unavailable(unusable),
+        _unusable(url.database),
         _one_migration,
         _plain_engine(url, sa.NullPool).execution_options(**{_BEGIN: "BEGIN IMMEDIATE"}).begin() as connection,
     ):
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+
+
+@contextmanager
+def _unusable(file: str) -> Iterator[None]:
+    """Turns what keeps a migration from its database into StorageUnavailable that says what it is."""
+    from alembic.util import CommandError
+
+    unusable = Phrase("The database {file} cannot be used: check that the file is one, and its permissions.", file=file)
+    try:
+        with as_unavailable(unusable):
+            yield
+    except OSError as error:
+        raise StorageUnavailable(unusable) from error
+    except CommandError as error:  # it knows no such version
+        raise StorageUnavailable(
+            f"The database {file} was made by a later version of the program: use that one, or set DATABASE_URL to "
+            "another file."
+        ) from error
+    except StorageUnavailable as error:
+        if not _is_locked(error.__cause__):
+            raise
+        raise StorageUnavailable(
+            f"The database {file} has been locked by another program for {BUSY_SECONDS} s: try again, or see which "
+            "program does not let go of it."
+        ) from error.__cause__
+
+
+def _is_locked(error: BaseException | None) -> bool:
+    """Whether somebody else is writing, or keeps everybody out."""
+    code = getattr(error.orig, "sqlite_errorcode", 0) if isinstance(error, DatabaseError) else 0
+    return code & 0xFF == sqlite3.SQLITE_BUSY  # the rest of it tells more of why
 
 
 def _checked(text: str) -> sa.URL:

@@ -73,7 +73,7 @@ class EmergencyFile:
         """Take these engines out of service, beside those that are already.
 
         Raises:
-            StorageUnavailable: the file cannot be written.
+            StorageUnavailable: the file cannot be written, or only its history; the message says which.
         """
         stopped = self.stopped() | set(engines)
         names = tuple(name for name in self._engines if name in stopped)
@@ -83,22 +83,22 @@ class EmergencyFile:
             self._file.parent.mkdir(parents=True, exist_ok=True)
             beside.write_text(json.dumps(_document(made), ensure_ascii=False), encoding="utf-8")
             os.replace(beside, self._file)
-            self._note("stop", made)
         except OSError as error:
             raise StorageUnavailable(self._trouble(error)) from error
+        self._note("stop", made)
         return made
 
     def lift(self, *, author: str, reason: str, at: datetime) -> EmergencyStop | None:
         """Put everything back into service; what was stopped, None when nothing was.
 
         Raises:
-            StorageUnavailable: the file cannot be taken away.
+            StorageUnavailable: the file cannot be taken away, or that cannot be written down, and nothing is lifted.
         """
         lifted = self.current()
         if lifted is None:
             return None
+        self._note("lift", EmergencyStop(engines=lifted.engines, author=author, reason=reason, at=at))
         try:
-            self._note("lift", EmergencyStop(engines=lifted.engines, author=author, reason=reason, at=at))
             self._file.unlink(missing_ok=True)
         except OSError as error:
             raise StorageUnavailable(self._trouble(error)) from error
@@ -125,8 +125,14 @@ class EmergencyFile:
 
     def _note(self, action: str, stop: EmergencyStop) -> None:
         _log.warning(f"emergency_{action}", extra=fields(engines=",".join(stop.engines), author=stop.author))
-        with self._history.open("a", encoding="utf-8") as history:
-            history.write(json.dumps({"action": action, **_document(stop)}, ensure_ascii=False) + "\n")
+        try:
+            with self._history.open("a", encoding="utf-8") as history:
+                history.write(json.dumps({"action": action, **_document(stop)}, ensure_ascii=False) + "\n")
+        except OSError as error:
+            stopped = ", ".join(stop.engines)
+            raise StorageUnavailable(
+                f"{self._history} cannot be written: {error.strerror}. Stopped all the same: {stopped}."
+            ) from error
 
     def _trouble(self, error: OSError) -> str:
         return f"{self._file} cannot be written: {error.strerror}."

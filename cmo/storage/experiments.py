@@ -222,6 +222,7 @@ def _stop(name: str, by: Authorship, connection: sa.Connection) -> KeptExperimen
     if experiment.state is not ExperimentState.RUNNING or experiment.flag_version is None:
         raise OracleError(f'The experiment "{name}" does not run: there is nothing to stop.')
     put_back(connection, experiment.flag, by, before=experiment.flag_version)
+    forget(connection, experiment.flag)
     _change(connection, name, state=ExperimentState.STOPPED.value, stopped_at=by.at)
     return _remembered(connection, name, ExperimentAction.STOP, by)
 

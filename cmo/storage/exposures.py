@@ -107,9 +107,12 @@ def measure(connection: sa.Connection, question_id: str, measured: Measured, *, 
 
 
 def measure_thumb(connection: sa.Connection, question_id: str, *, satisfied: bool, at: datetime) -> None:
-    """Write down a thumb for the answer to a question whose engine a flag chose; others are passed over."""
+    """Write down a thumb for the answer to a question whose engine a flag chose, unless it was the last one, too."""
+    of = MEASUREMENTS.c
     was_exposed = sa.select(EXPOSURES.c.id).where(EXPOSURES.c.question_id == question_id)
-    if connection.execute(was_exposed).first() is not None:
+    thumbs = sa.select(of.satisfied).where(of.question_id == question_id, of.satisfied.is_not(None))
+    last = connection.execute(thumbs.order_by(of.id.desc())).scalar()
+    if last is not satisfied and connection.execute(was_exposed).first() is not None:
         row = {"question_id": question_id, "at": at, "satisfied": satisfied}
         connection.execute(sa.insert(MEASUREMENTS), row)
 

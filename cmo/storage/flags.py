@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from cmo.errors import FlagChanged, FlagMalformed, OracleError
 from cmo.policy.flag_documents import document_text, flag_from
-from cmo.policy.flags import AnyFlag, FeatureFlag, FlagSet, FlagStatus, MalformedFlag
+from cmo.policy.flags import AnyFlag, FeatureFlag, FlagSet, MalformedFlag, sharing_people
 from cmo.storage.assignments import forget
 from cmo.storage.columns import UtcTime
 from cmo.storage.database import Database, as_unavailable
@@ -210,10 +210,11 @@ def put_back(connection: sa.Connection, name: str, by: Authorship, *, before: in
         _remove(connection, row, by)
 
 
-def documents(connection: sa.Connection, name: str, *, since: int) -> Mapping[int, str | None]:
-    """The flag's documents in JSON by their versions, from that of `since` on; None for one without a flag."""
+def documents(connection: sa.Connection, name: str, *, since: int, until: datetime) -> Mapping[int, str | None]:
+    """The flag's documents in JSON by their versions, from `since` on and made before `until`; None for no flag."""
     of = _changes.c
-    rows = connection.execute(sa.select(of.version, of.new).where(of.name == name, of.version >= since))
+    these = (of.name == name, of.version >= since, of.at < until)
+    rows = connection.execute(sa.select(of.version, of.new).where(*these))
     return {row.version: row.new for row in rows}
 
 
@@ -346,16 +347,8 @@ def _expect(connection: sa.Connection, name: str, version: int) -> None:
 
 def _refuse_overlap(connection: sa.Connection, flag: FeatureFlag) -> None:
     """Two flags of one namespace may not share people, or they would not exclude each other."""
-    if flag.namespace is None or flag.status is FlagStatus.DISABLED:
-        return
-    for other in _all(connection).flags.values():
-        if not isinstance(other, FeatureFlag) or other.namespace is None or other.name == flag.name:
-            continue
-        if other.status is not FlagStatus.DISABLED and flag.namespace.overlaps(other.namespace):
-            raise OracleError(
-                f'The flag "{flag.name}" shares people of the namespace "{flag.namespace.name}" with the flag '
-                f'"{other.name}", which has those from {other.namespace.start:g} to {other.namespace.end:g} %.'
-            )
+    if flag.namespace is not None and (problem := sharing_people(flag, _all(connection).flags.values())):
+        raise OracleError(problem)
 
 
 def _no_flag(name: str) -> OracleError:

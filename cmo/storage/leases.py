@@ -14,6 +14,9 @@ from sqlalchemy.dialects.sqlite import insert
 
 from cmo.storage.columns import UtcTime
 
+LONGEST_STALL = timedelta(hours=1)
+"""To a process that has read its clock and was stalled then, everybody else's clock seems to have been ahead."""
+
 _leases = sa.Table(
     "leases",
     sa.MetaData(),
@@ -33,9 +36,13 @@ class Lease:
 
 
 def take(connection: sa.Connection, name: str, owner: str, now: datetime, seconds: float) -> bool:
-    """Whether the lease is `owner`'s for so long from `now`: it was already, or has expired, or nobody had it."""
+    """Whether the lease is `owner`'s for so long from `now`: it was already, or has expired, or nobody had it.
+
+    One that lasts for longer than any would was taken by a clock that has been set back since, and counts as expired.
+    """
     wanted = insert(_leases).values(name=name, owner=owner, until=now + timedelta(seconds=seconds))
-    free = sa.or_(_leases.c.owner == owner, _leases.c.until <= now)
+    too_long = now + timedelta(seconds=seconds) + LONGEST_STALL
+    free = sa.or_(_leases.c.owner == owner, _leases.c.until <= now, _leases.c.until > too_long)
     wanted = wanted.on_conflict_do_update(
         index_elements=["name"], set_={"owner": wanted.excluded.owner, "until": wanted.excluded.until}, where=free
     )

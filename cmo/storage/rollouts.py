@@ -8,6 +8,7 @@ in agreement, and of many processes one acts. When to look, and what the time is
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -202,9 +203,16 @@ class SqlRollouts:
 
 
 def is_under_way(connection: sa.Connection) -> bool:
-    """Whether a rollout has its flag to itself, in a transaction of somebody else's."""
+    """Whether a rollout has its flag to itself, in a transaction of somebody else's.
+
+    One that cannot be read has not: nothing moves or ends it any more, so that it would be in the way for ever.
+    """
     row = connection.execute(_LATEST).first()
-    return row is not None and Phase(row.phase) in UNDER_WAY
+    if row is None:
+        return False
+    with suppress(ValueError):
+        return state_from(row.state).phase in UNDER_WAY
+    return False
 
 
 def _start(plan: RolloutPlan, by: Authorship, connection: sa.Connection) -> Rollout:
@@ -291,7 +299,9 @@ def _overruled(state: RolloutState, now: float) -> Step:
 
 def _looked(connection: sa.Connection, rollout: Rollout, breaker_rests: int | None, now: float) -> Step:
     state = rollout.state
-    seen = seen_since(connection, state.seen, flag=MAIN_ROLLOUT, since=rollout.started_at)
+    # To a clock that has been set back since the start, everybody has asked before it.
+    since = rollout.started_at if rollout.started_at.timestamp() <= now else datetime.fromtimestamp(0, UTC)
+    seen = seen_since(connection, state.seen, flag=MAIN_ROLLOUT, since=since)
     exposed = tuple(each.observed for each in seen if each.engine == ENGINE)
     control = tuple(each.observed for each in seen if each.variant == CONTROL) if state.plan.matched_control else ()
     made = step(state, Readings(exposed=exposed, control=control, breaker_rests=breaker_rests), now=now)
@@ -319,8 +329,13 @@ def _keep(connection: sa.Connection, rollout: Rollout, made: Step, *, at: dateti
 
 
 def _share(state: RolloutState) -> tuple[FlagStatus, float]:
-    """What the flag says in this state. Half of a matched share is kept from the engine, as a canary's control."""
-    is_compared = state.plan.matched_control and state.phase is not Phase.ROLLED_BACK and state.stage < state.plan.last
+    """What the flag says in this state. Half of a matched share is kept from the engine, as a canary's control.
+
+    Rolled back it is off: at 0 % people with overrides, and cohorts with shares of their own, would keep the engine.
+    """
+    if state.phase is Phase.ROLLED_BACK:
+        return FlagStatus.DISABLED, state.percentage
+    is_compared = state.plan.matched_control and state.stage < state.plan.last
     return (FlagStatus.CANARY if is_compared else FlagStatus.GRADUAL_ROLLOUT), state.percentage
 
 
@@ -329,8 +344,8 @@ def _put_share(connection: sa.Connection, state: RolloutState, by: Authorship) -
     found = flag_in(connection, MAIN_ROLLOUT)
     flag = found if isinstance(found, FeatureFlag) else FeatureFlag(name=MAIN_ROLLOUT)
     status, percentage = _share(state)
-    if percentage == 0 and flag.status is FlagStatus.DISABLED:
-        return last_version(connection, MAIN_ROLLOUT)  # off for everybody, also for people with overrides
+    if isinstance(found, FeatureFlag) and found.status is status is FlagStatus.DISABLED:
+        return last_version(connection, MAIN_ROLLOUT)  # off already
     switched = {user: given for user, given in flag.overrides.items() if isinstance(given, bool)}
     wanted = replace(
         flag, status=status, rollout_percentage=percentage, variants=(), overrides=switched, expires_at=None
@@ -373,7 +388,10 @@ def _rollout(row: sa.Row[Any], connection: sa.Connection) -> Rollout:
     try:
         state = state_from(row.state)
     except ValueError as error:
-        raise OracleError(f"Rollout {row.id} was kept by another version of this program. {error}") from error
+        raise OracleError(
+            f"Rollout {row.id} was kept by another version of this program, and nothing moves it or rolls it back. "
+            f"{error} `cmo rollout start` starts another; `cmo flags set {MAIN_ROLLOUT}` changes its share."
+        ) from error
     return Rollout(
         id=row.id,
         state=state,

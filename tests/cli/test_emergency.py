@@ -55,3 +55,11 @@ def test_nothing_heavy_is_loaded_for_it() -> None:
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 
     assert loaded.strip() == "[]"
+
+
+def test_a_blank_reason_is_none(tmp_path: Path) -> None:
+    result = run(tmp_path, "stop", "--reason", "  ")
+
+    assert result.exit_code == 2
+    assert "Say why" in result.output
+    assert not (tmp_path / "EMERGENCY_STOP").exists()

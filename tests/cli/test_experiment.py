@@ -166,6 +166,7 @@ def test_a_single_look_needs_no_table_of_others() -> None:
         ("--difference 1e-200 --sd 1", "more people than can be counted"),
         ("--baseline 0.12 --target 0.15 --power 80", "--power"),
         ("--baseline 0.12 --target 0.15 --looks 0", "--looks"),
+        (f"--baseline 0.12 --target 0.15 --users 1{'0' * 400}", "--users"),
     ],
 )
 def test_what_cannot_be_planned_is_wrong_usage(arguments: str, problem: str) -> None:
@@ -428,6 +429,13 @@ def test_an_experiment_goes_from_its_definition_to_a_report_and_gives_the_flag_b
     assert [event["action"] for event in known("history", "papers_first")] == ["stop", "start", "create"]
     assert "ann create to find out" in told("history", "papers_first")
     assert flag_commands("history", "lightrag_rollout")[0]["action"] == "delete"
+
+
+def test_no_look_is_promised_to_an_experiment_that_was_stopped(planned: str) -> None:
+    for command in (("create", planned), ("start", "papers_first"), ("stop", "papers_first")):
+        done(*command)
+    assert known("status", "papers_first")["next_looks"] == []
+    assert "It was stopped on" in known("report", "papers_first")["reasons"][-1]
 
 
 def flag_commands(*arguments: str) -> Any:

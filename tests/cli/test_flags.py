@@ -126,6 +126,7 @@ def test_a_flag_is_evaluated_for_whoever_is_described(folder: Path) -> None:
     assert listed(*asked, "questions=12")["value"] is True
     assert listed(*asked, "questions=9")["reason"] == "condition"
     assert listed(*asked, "questions=many")["reason"] == "condition"
+    assert listed(*asked, f"questions={'[' * 20_000}")["reason"] == "condition"
 
 
 def test_the_main_rollout_places_people_as_the_documents_do(folder: Path) -> None:
@@ -149,10 +150,11 @@ def test_what_is_wrong_is_said_with_what_is_allowed(folder: Path) -> None:
     assert 'no flag "other"' in refused("history", "other", reason=None)
     assert "nothing to compare" in refused("set", "ranking", "--status", "ab_test")
     assert "somebody has changed it" in refused("set", "ranking", "--status", "enabled", "--if-version", "7")
-    assert "The reason is missing" in refused("set", "ranking", "--status", "enabled", reason=" ")
+    assert "The reason is missing" in refused("set", "ranking", "--status", "enabled", reason="x" * 501)
     assert "a day (2026-12-31)" in refused("set", "ranking", "--expires", "soon")
     assert "cannot be read" in refused("set", "ranking", "--file", "none.yaml")
     assert "wrong form" in refused("set", "ranking", "--file", "-", text="[]")
+    assert 'says no "ownr"' in refused("set", "ranking", "--unset", "ownr")
     assert json.loads(run("show", "other", "--json", reason=None).stdout)["error"].startswith("There is no flag")
 
 
@@ -178,6 +180,7 @@ def test_wrong_usage_is_exit_code_2(folder: Path, arguments: tuple[str, ...]) ->
 )
 def test_no_change_without_a_reason(folder: Path, command: tuple[str, ...]) -> None:
     assert run(*command, reason=None).exit_code == 2
+    assert run(*command, reason=" ").exit_code == 2
     assert list(folder.iterdir()) == []
 
 

@@ -226,6 +226,13 @@ def test_a_damaged_generation_is_listed_with_its_trouble(library: Library) -> No
     assert library.generations("check", "g0001").exit_code == 1
 
 
+def test_what_is_no_generation_for_all_its_name_is_listed_with_its_trouble(library: Library) -> None:
+    (library.storage / FOLDER / "g0007-12345678").touch()
+
+    row = library.listed()["g0007"]
+    assert (row["bytes"], "g0007" in row["trouble"]) == (0, True)
+
+
 def test_without_an_index_the_list_says_what_to_do(tmp_path: Path) -> None:
     library = Library(tmp_path)
 

@@ -186,6 +186,13 @@ def test_status_tells_where_it_stands_what_gates_say_and_what_comes_next(folder:
     assert (found["watched_by"], found["overruled"]) == ("server-1", False)
 
 
+def test_a_look_to_come_of_a_clock_that_was_set_back_is_no_look(folder: Path) -> None:
+    told("start")
+    later = datetime.now(UTC) + timedelta(days=1)
+    in_database(lambda database: SqlRollouts(database).tick("server-1", now=later, breaker_rests=0))
+    assert "No process is looking at it" in told("status", reason=None)
+
+
 def test_people_approve_pause_resume_and_take_back(folder: Path) -> None:
     told("start", "--hours", "0", "--share", "20", "--share", "100", "--approve", "20")
     answer(30)
@@ -226,6 +233,7 @@ def test_the_history_tells_by_which_readings_it_moved_also_of_earlier_rollouts(f
     (back, _) = shown("history", "--rollout", "1")
     assert (back["author"], back["percentage"]) == ("rollout", 0.0)
     assert {gate["measure"]: gate["values"] for gate in back["gates"]}["error_rate"] == 30
+    assert "--rollout" in refused("history", "--rollout", "9" * 30, code=2)
 
 
 def test_what_cannot_be_done_is_said_with_exit_code_1(folder: Path) -> None:
@@ -282,6 +290,7 @@ def test_a_plan_that_was_printed_can_be_started(folder: Path) -> None:
         ("--plan plan.json --answers 5", "--plan is the whole plan", 2),
         ("--plan missing.json", "missing.json: the plan cannot be read: No such file", 1),
         ("--plan plan.json", "it is no plan of `cmo rollout plan --json`", 1),
+        ("--share 5 --share 100 --hours 1e12", "A stage takes 0 seconds to 366 days", 2),
     ],
 )
 def test_a_plan_that_cannot_be_read_is_refused(folder: Path, arguments: str, problem: str, code: int) -> None:

@@ -287,10 +287,22 @@ def test_an_emergency_ends_the_rollout_and_without_money_questions_are_refused(
     assert "emergency" in history.stdout
 
 
-def test_a_month_kept_is_never_mixed_with_another(tmp_path: Path) -> None:
-    (tmp_path / "cmo.sqlite3").touch()
+@pytest.mark.parametrize("folder", ["kept", "~/kept"])
+def test_a_month_kept_is_never_mixed_with_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "cmo.sqlite3").touch()
 
-    assert "has a database already" in " ".join(month("--keep", str(tmp_path)).output.split())
+    assert "has a database already" in " ".join(month("--keep", folder, "--days", "1").output.split())
+
+
+def test_a_month_is_kept_only_where_there_can_be_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    result = month("--keep", str(tmp_path / "file" / "kept"), "--days", "1", "--json")
+
+    assert result.exit_code == 1
+    assert "cannot be made: Not a directory" in json.loads(result.stdout)["error"]
 
 
 def test_equal_engines_have_no_winner_and_different_ones_do(tmp_path: Path) -> None:

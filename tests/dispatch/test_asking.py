@@ -196,6 +196,7 @@ async def test_an_engine_over_budget_is_asked_for_what_it_has_for_nothing() -> N
 
     asked = await result_of(asking(Spent()))
 
+    assert [failure.blamed for failure in asked.failures] == [False]
     assert (asked.engine, [failure.words for failure in asked.failures]) == (
         "lightrag",
         ["The budget of today is spent."],

@@ -110,7 +110,10 @@ def test_a_long_definition_says_everything(file: Path) -> None:
         ("alpha = 0.01", "alpha = 5", '"alpha": Input should be less than'),
         ("alpha = 0.01", "share_percent = 0", '"share_percent": Input should be greater than 0'),
         ("start = 2026-03-01", "", '"start": missing'),
+        ("start = 2026-03-01", "start = 9999-12-31", '"start": too late'),
         ("[primary]", "[primary", "the definition is no TOML"),
+        ("alpha = 0.01", f"alpha = {'[' * 5_000}", "the definition is no TOML that can be read"),
+        ("alpha = 0.01", f"alpha = {'1' * 5_000}", "the definition is no TOML that can be read"),
     ],
 )
 def test_what_is_wrong_is_told_with_its_place(file: Path, written: str, instead: str, problem: str) -> None:

@@ -52,6 +52,15 @@ async def test_a_malformed_flag_leaves_the_others_as_they_are(tmp_path: Path) ->
     assert 'Flag "broken": "status" has a wrong value' in flags["broken"].problem
 
 
+async def test_flags_of_a_namespace_that_share_people_are_not_both_in_force(tmp_path: Path) -> None:
+    part = "status: enabled, namespace: {name: n, from: %s, to: %s}"
+    table = f"a: {{{part % (0, 50)}}}, b: {{{part % (50, 80)}}}, c: {{{part % (40, 60)}}}"
+    flags = (await file_flags(written(tmp_path, f"flags: {{{table}}}")).load()).flags
+    assert [isinstance(flag, MalformedFlag) for flag in flags.values()] == [False, False, True]
+    assert isinstance(flags["c"], MalformedFlag)
+    assert 'shares people of the namespace "n" with the flag "a"' in flags["c"].problem
+
+
 @pytest.mark.parametrize("environments", ["[]", "{test: {}}", "{staging: 5}"])
 async def test_unknown_environments_make_a_flag_malformed(tmp_path: Path, environments: str) -> None:
     path = written(tmp_path, f"flags: {{ranking: {{status: enabled, environments: {environments}}}}}")

@@ -98,10 +98,11 @@ async def test_details_tell_variant_reason_and_version(client: OpenFeatureClient
 
 
 async def test_the_context_decides(client: OpenFeatureClient) -> None:
-    assert client.get_string_value("context-aware", "EXTERNAL", CUSTOMER) == "INTERNAL"
-    elder = EvaluationContext("alice", {"fn": "Sulisław", "age": 30})
-    details = client.get_string_details("context-aware", "EXTERNAL", elder)
-    assert (details.value, details.reason) == ("EXTERNAL", Reason.TARGETING_MATCH)
+    details = client.get_string_details("context-aware", "EXTERNAL", CUSTOMER)
+    assert (details.value, details.reason) == ("INTERNAL", Reason.TARGETING_MATCH)
+    for other in ({"fn": "Sulisław", "age": 30}, {"fn": "", "age": 1}, {}):
+        details = client.get_string_details("context-aware", "EXTERNAL", EvaluationContext("alice", other))
+        assert (details.value, details.reason) == ("EXTERNAL", Reason.DEFAULT)
     assert client.get_boolean_value("beta", True, CUSTOMER) is False
     assert client.get_boolean_value("beta", False, EvaluationContext("alice")) is True
 

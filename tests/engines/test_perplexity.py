@@ -7,6 +7,7 @@ import time
 import traceback
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -32,6 +33,7 @@ from cmo.values import (
     Progress,
     Question,
     TextPiece,
+    Tuning,
 )
 from tests.servers import FakePerplexity, Fault, WebResult
 
@@ -179,6 +181,16 @@ async def test_the_pieces_make_the_text_and_the_draft_comes_last(web: Web, wire:
     else:
         assert shown(events) == events[-1].text
     assert sum(isinstance(event, TextPiece) for event in events) > 1 or not stream
+
+
+async def test_a_variant_can_change_how_much_is_written_and_what_that_may_cost(web: Web) -> None:
+    engine, tuned = web.engine(), replace(asking(), tuning=Tuning(max_tokens=90))
+    await web.draft(engine, tuned)
+
+    [request] = web.fake.requests
+    assert request.json is not None
+    assert request.json["max_output_tokens"] == 90
+    assert engine.ceiling_usd(tuned) < engine.ceiling_usd(asking())
 
 
 async def test_the_search_is_told_as_it_goes_on(web: Web) -> None:

@@ -21,7 +21,7 @@ from cmo.exports.experiment_timeline import MOMENTS, timelines
 from cmo.exports.experiment_words import apart, p_value, span
 from cmo.policy.analysis import analyse
 from cmo.policy.experiment import Analysis, Arm, Experiment, Guardrail, Recommendation
-from cmo.policy.measuring import Better, Kind, Metric, Observation, estimate, figures, people
+from cmo.policy.measuring import Better, Kind, Metric, Observation, Revision, estimate, figures, people
 from cmo.policy.statistics import Comparison, Estimate, SampleRatio, Undefined
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -251,6 +251,14 @@ def test_what_comes_later_changes_no_earlier_moment() -> None:
     both = [moment for moment in short.moments if moment.at in later]
     assert len(both) > 3
     assert all(later[moment.at] == moment.found for moment in both)
+
+
+def test_earlier_moments_are_of_what_was_known_then() -> None:
+    late = [replace(each, revised=(Revision(until=AFTER, metrics={"thumbs_up": 0.0}),)) for each in OPEN]
+    (line,), (known,) = timelines(now(late), late), timelines(now(OPEN), OPEN)
+
+    assert {moment.found.difference for moment in line.moments[:-1]} == {0}
+    assert line.moments[-1] == known.moments[-1]
 
 
 def test_observations_may_come_in_any_order_when_they_have_times() -> None:

@@ -88,9 +88,9 @@ def test_a_half_written_pointer_beside_the_real_one_changes_nothing(storage: Pat
     assert current(storage) == info
 
 
-@pytest.mark.parametrize("name", ["", "../../etc", "g0009-00000000", "g0001-zzzzzzzz\nmore"])
-def test_a_pointer_to_nothing_serves_nothing(storage: Path, name: str) -> None:
-    (storage / POINTER).write_text(name)
+@pytest.mark.parametrize("name", [b"", b"../../etc", b"g0009-00000000", b"g0001-zzzzzzzz\nmore", b"\xff\x00"])
+def test_a_pointer_to_nothing_serves_nothing(storage: Path, name: bytes) -> None:
+    (storage / POINTER).write_bytes(name)
     assert current(storage) is None
 
 

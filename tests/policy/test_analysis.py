@@ -18,7 +18,7 @@ from cmo.policy.experiment import (
     Recommendation,
     Standing,
 )
-from cmo.policy.measuring import Better, Kind, Metric, Observation
+from cmo.policy.measuring import Better, Kind, Metric, Observation, Revision
 from cmo.policy.planning import planned_looks
 from cmo.policy.statistics import Comparison, Lack, Undefined
 
@@ -120,11 +120,33 @@ def test_between_the_looks_only_intervals_that_may_be_looked_at_at_any_time_are_
     assert effect.adjusted_p == effect.comparison.p_value == 1
 
 
+def test_what_becomes_known_after_a_look_does_not_change_what_it_found() -> None:
+    def asked(place: int, each: Observation, *, known_at: int) -> Observation:
+        revised = (Revision(until=START + timedelta(minutes=known_at), metrics={}),)
+        return replace(each, at=START + timedelta(minutes=place), revised=revised)
+
+    given = pairs(25, control=SOME, graph=MOST)
+    at_once = now([asked(place, each, known_at=place) for place, each in enumerate(given)])
+    too_late = now([asked(place, each, known_at=1_000) for place, each in enumerate(given)])
+
+    assert at_once.courses == now(given).courses
+    (taken,) = too_late.courses[0].looks
+    assert taken.comparison == Undefined(lack=Lack.NO_DATA)
+    assert too_late.primary == at_once.primary
+
+
 def test_a_planned_time_that_ends_without_the_planned_users_decides_nothing() -> None:
     found = now(pairs(60, control=HALF, graph=HALF), at=LATE)
 
     assert found.recommendation is Recommendation.INSUFFICIENT_DATA
     assert "2026-03-29" in found.reasons[-1]
+
+
+def test_an_experiment_that_was_stopped_is_not_to_be_continued() -> None:
+    stopped = analyse(PLAN, pairs(99, control=HALF, graph=HALF), now=SOON, stopped_at=SOON)
+
+    assert stopped.recommendation is Recommendation.INSUFFICIENT_DATA
+    assert "It was stopped on 2026-" in stopped.reasons[-1]
 
 
 def test_without_anybody_nothing_is_known() -> None:

@@ -10,7 +10,7 @@ import pytest
 from cmo.errors import OracleError
 from cmo.policy.experiment import Arm, Experiment, Guardrail
 from cmo.policy.experiment_in_service import Outcome, engine_in, flag_of, measured, refuse_unfit
-from cmo.policy.flags import FlagStatus, Segmentation
+from cmo.policy.flags import FlagContext, FlagStatus, Segmentation, evaluate
 from cmo.policy.measuring import Better, Kind, Metric
 from cmo.values import Thumb
 
@@ -44,6 +44,20 @@ def test_the_flag_spreads_the_share_of_people_over_the_arms_by_their_weights() -
         ("papers", 60, {"mode": "hybrid", "top_k": 5}),
     ]
     assert (flag.segmentation, flag.expires_at) == (Segmentation.HASH, None)
+
+
+def test_two_experiments_do_not_give_the_same_people_the_same_arms() -> None:
+    def arm(name: str, user: str) -> str | None:
+        flag = flag_of(replace(PLAN, name=name))
+        found = evaluate(flag, FlagContext(user_id=user), salt="s", now=PLAN.start, chance=lambda: 0.0)
+        return found.variant and found.variant.name
+
+    arms = [(arm("graph", f"u{number}"), arm("other", f"u{number}")) for number in range(2_000)]
+    inside = sum(one is not None for one, _ in arms)
+    in_both = [pair for pair in arms if None not in pair]
+    assert inside == pytest.approx(1_000, abs=100)
+    assert len(in_both) == pytest.approx(500, abs=80)
+    assert sum(one == other for one, other in in_both) / len(in_both) == pytest.approx(0.4**2 + 0.6**2, abs=0.08)
 
 
 def test_an_arm_without_an_engine_is_served_by_the_home_engine() -> None:

@@ -64,6 +64,9 @@ def advanced(state: RolloutState, hours: float) -> RolloutState:
         (linear(start=5, increment=40), [5, 45, 85, 100]),
         (exponential(), [1, 2, 4, 8, 16, 32, 64, 100]),
         (exponential(start=50), [50, 100]),
+        (linear(start=33.3, increment=33.3), [33.3, 66.6, 99.9, 100]),
+        (linear(start=0.1, increment=33.3), [0.1, 33.4, 66.7, 100]),
+        (exponential(start=0.7, factor=11), [0.7, 7.7, 84.7, 100]),
         (canary(), [5, 100]),
         (staged(), [5, 15, 30, 50, 100]),
     ],
@@ -87,6 +90,8 @@ def test_staged_has_durations_of_its_own_and_a_canary_watches_for_long() -> None
         lambda: exponential(factor=1.0),
         lambda: canary(hours=-1),
         lambda: canary(hours=float("inf")),
+        lambda: canary(hours=1e12),
+        lambda: replace(canary(), quiet_seconds=0),
         lambda: canary(answers=0),
         lambda: staged(hours=(1,)),
         lambda: staged(shares=(5, 5), hours=(1,)),
@@ -138,6 +143,12 @@ def test_a_stage_ends_only_after_its_time_and_its_answers(hours: float, answers:
 
 def test_a_look_after_a_long_sleep_moves_on_by_one_stage_only() -> None:
     assert step(started(staged(), now=START), seen(1, 5000), now=at(500)).state.stage == 1
+
+
+def test_a_clock_that_is_set_back_makes_no_stage_last_until_it_has_caught_up() -> None:
+    state = step(started(staged(), now=START), seen(1, 40), now=at(-100)).state
+
+    assert (advanced(state, -99.1).stage, advanced(state, -99).stage) == (0, 1)
 
 
 def test_the_readings_behind_a_move_are_told_with_it() -> None:

@@ -46,7 +46,7 @@ def test_what_else_stands_in_a_document_does_not_disturb() -> None:
         ({"version": 2}, "version 1"),
         ({"plan": None}, "plan: "),
         ({"plan": {"strategy": "jump", "stages": []}}, "strategy: "),
-        ({"plan": {"strategy": "staged", "stages": []}}, "plan: .*needs stages"),
+        ({"plan": {"strategy": "staged", "stages": []}}, r"^plan: A rollout needs stages.*percent\.$"),
         ({"plan": {"strategy": "staged", "stages": [{"percentage": 5}]}}, "stages.0.minimum_seconds: Field required"),
     ],
 )
@@ -55,7 +55,13 @@ def test_what_is_no_plan_is_refused_with_the_place(change: dict[str, object], pr
         plan_from(json.dumps({**plan_document(staged()), **change}))
 
 
-@pytest.mark.parametrize("text", ["", "[]", "1", '{"version": 1}', b"\xff"])
+def test_a_misspelt_name_in_a_plan_is_refused() -> None:
+    misspelt = json.dumps(plan_document(with_approval(staged(), [50]))).replace("needs_approval", "needs_aproval")
+    with pytest.raises(ValueError, match='"needs_aproval" means nothing'):
+        plan_from(misspelt)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "1", '{"version": 1}', b"\xff", "[" * 100_000])
 def test_what_is_no_document_is_refused(text: str | bytes) -> None:
     with pytest.raises(ValueError, match=r".+"):
         plan_from(text)

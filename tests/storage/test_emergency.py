@@ -61,6 +61,18 @@ def test_the_history_tells_who_did_what_and_why_and_loses_nothing(tmp_path: Path
     ]
 
 
+def test_where_no_history_can_be_written_a_stop_holds_and_the_history_is_blamed(tmp_path: Path) -> None:
+    (tmp_path / HISTORY).mkdir()
+    file = emergency(tmp_path)
+
+    with pytest.raises(StorageUnavailable, match=rf"{HISTORY} cannot be written: .* Stopped all the same: lightrag\."):
+        file.stop(["lightrag"], author="ann", reason="wrong answers", at=NOW)
+    with pytest.raises(StorageUnavailable, match=rf"{HISTORY} cannot be written: .* Stopped all the same: lightrag\."):
+        file.lift(author="ann", reason="mended", at=NOW)
+
+    assert file.stopped() == {"lightrag"}
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"engines": ["third"]}', '{"engines": []}', "\udcff"])
 def test_a_file_nobody_can_make_sense_of_stops_everything(tmp_path: Path, content: str) -> None:
     (tmp_path / FILE).write_text(content, encoding="utf-8", errors="surrogateescape")

@@ -229,6 +229,17 @@ async def test_variants_of_before_the_start_do_not_stick(store: SqlExperiments, 
     assert await assignments.assigned("u1") == {"ranking": "fast"}
 
 
+async def test_variants_of_an_experiment_do_not_outlive_it(
+    store: SqlExperiments, flags: SqlFlags, database: Database
+) -> None:
+    assignments = SqlAssignments(database)
+    await flags.create(ab_test(web=10, papers=90), ANN)
+    await started(store)
+    await assignments.keep(MAIN_ROLLOUT, "u1", "papers", instead_of="", at=NOON)
+    await store.stop("graph", STOP)
+    assert await assignments.assigned("u1") == {}
+
+
 # what was seen
 
 
@@ -247,16 +258,21 @@ class Service:
         return question
 
     async def booked(
-        self, question: Question, *, outcome: str = "answered", missed: bool | None = False, quality: float | None = 0.8
+        self,
+        question: Question,
+        *,
+        outcome: str = "answered",
+        missed: bool | None = False,
+        quality: float | None = 0.8,
+        seconds: float = 2.0,
     ) -> None:
         answer = None if outcome in ("failed", "stopped") else answer_of(quality, answered=outcome == "answered")
-        measured = Measured(variant="web", failed=missed, seconds=2.0, quality=quality, cost_usd=0.01)
-        await SqlLedger(self._database).record(question, answer, outcome=outcome, seconds=2.0, measured=measured)
+        measured = Measured(variant="web", failed=missed, seconds=seconds, quality=quality, cost_usd=0.01)
+        await SqlLedger(self._database).record(question, answer, outcome=outcome, seconds=seconds, measured=measured)
 
-    async def thumb(self, question: Question, thumb: Thumb | None) -> None:
-        feedback = Feedback(
-            question_id=question.id, user_id=question.user_id, thumb=thumb, comment="", at=question.asked_at + MINUTE
-        )
+    async def thumb(self, question: Question, thumb: Thumb | None, *, at: datetime | None = None) -> None:
+        at = at or question.asked_at + MINUTE
+        feedback = Feedback(question_id=question.id, user_id=question.user_id, thumb=thumb, comment="", at=at)
         await SqlFeedback(self._database).give(feedback)
 
 
@@ -294,23 +310,22 @@ async def test_a_question_is_seen_with_its_person_arm_time_weights_and_measures(
     await service.booked(question)
     await service.thumb(question, Thumb.UP)
 
-    assert await seen(store) == [
-        Observation(
-            user="u1",
-            arm="web",
-            at=NOON + MINUTE,
-            weights=HALVES,
-            metrics={
-                "impression": 1,
-                "conversion": 1,
-                "error": 0,
-                "response_time_ms": 2000,
-                "quality_score": 0.8,
-                "satisfaction": 1,
-                "cost_usd": 0.01,
-            },
-        )
-    ]
+    (only,) = await seen(store)
+    assert dataclasses.replace(only, revised=()) == Observation(
+        user="u1",
+        arm="web",
+        at=NOON + MINUTE + timedelta(seconds=2),
+        weights=HALVES,
+        metrics={
+            "impression": 1,
+            "conversion": 1,
+            "error": 0,
+            "response_time_ms": 2000,
+            "quality_score": 0.8,
+            "satisfaction": 1,
+            "cost_usd": 0.01,
+        },
+    )
 
 
 async def test_a_thumb_that_was_taken_back_does_not_count(store: SqlExperiments, service: Service) -> None:
@@ -322,6 +337,48 @@ async def test_a_thumb_that_was_taken_back_does_not_count(store: SqlExperiments,
     await service.thumb(question, None)
     (only,) = await seen(store)
     assert (only.metrics["conversion"], "satisfaction" in only.metrics) == (1, False)
+
+
+async def test_a_thumb_counts_from_the_moment_it_was_given(store: SqlExperiments, service: Service) -> None:
+    await started(store)
+    question = await service.exposed()
+    await service.booked(question)
+    await service.thumb(question, Thumb.UP)
+    await service.thumb(question, Thumb.DOWN, at=question.asked_at + HOUR)
+
+    (only,) = await seen(store)
+    moments = (question.asked_at, question.asked_at + MINUTE, question.asked_at + HOUR)
+    then = [only.as_known(moment).metrics for moment in moments]
+    assert [metrics.get("satisfaction") for metrics in then] == [None, 1, 0]
+    assert [metrics["conversion"] for metrics in then] == [1, 1, 0]
+    assert then[-1] == only.metrics
+
+
+async def test_what_is_seen_later_never_comes_before_what_was_seen(store: SqlExperiments, service: Service) -> None:
+    await started(store)
+    slow = await service.exposed("slow", at=NOON + MINUTE)
+    lost = await service.exposed("lost", at=NOON + 2 * MINUTE)
+    await service.booked(await service.exposed("quick", at=NOON + 3 * MINUTE))
+    before = await seen(store, now=NOON + 4 * MINUTE)
+    await service.booked(slow, seconds=600)
+    after = await seen(store, now=lost.asked_at + HOUR)
+
+    assert [each.user for each in before] == ["quick"]
+    assert [each.user for each in after] == ["quick", "slow", "lost"]
+    assert after[0] == before[0]
+
+
+async def test_an_arm_that_is_served_otherwise_than_at_the_start_is_another_one(
+    store: SqlExperiments, flags: SqlFlags, service: Service
+) -> None:
+    await started(store)
+    web, papers = FLAG.variants
+    other = dataclasses.replace(papers, config_overrides={"top_k": 3})
+    await flags.update(dataclasses.replace(FLAG, variants=(web, other)), ANN, version=1)
+    for version in (1, 2):
+        for variant in ("web", "papers"):
+            await service.exposed(f"{variant}{version}", variant, version=version)
+    assert [each.arm for each in await seen(store)] == ["web", "papers", "web", "papers of version 2"]
 
 
 async def test_an_engine_that_was_stood_in_for_is_an_error_of_its_arm(store: SqlExperiments, service: Service) -> None:
@@ -351,6 +408,17 @@ async def test_only_what_the_experiment_s_flag_led_somewhere_while_it_ran_is_see
     await service.exposed("inside", version=2)
     await store.stop("graph", STOP)
     await service.exposed("after", version=2, at=STOP.at)
+    assert [each.user for each in await seen(store, now=STOP.at + 2 * HOUR)] == ["inside"]
+
+
+async def test_a_question_asked_before_the_stop_and_led_by_the_flag_of_after_it_is_not_seen(
+    store: SqlExperiments, flags: SqlFlags, service: Service
+) -> None:
+    await flags.create(ab_test(old=1, new=1), ANN)
+    await started(store)
+    await service.exposed("inside", version=2)
+    await store.stop("graph", STOP)
+    await service.exposed("under way", variant="old", version=3, at=STOP.at - timedelta(seconds=1))
     assert [each.user for each in await seen(store, now=STOP.at + 2 * HOUR)] == ["inside"]
 
 

@@ -116,6 +116,7 @@ async def test_a_thumb_is_a_measurement_of_its_own_once_for_each_change_of_mind(
     await expose(database, "a")
     await book(database, "a")
     await thumb(database, "a", Thumb.UP)
+    await thumb(database, "a", None)
     await thumb(database, "a", Thumb.UP, comment="The same, with a reason.")
     await thumb(database, "a", Thumb.DOWN)
     await thumb(database, "a", None)

@@ -28,6 +28,7 @@ async def test_a_stalled_owner_finds_out_when_it_acts(database: Database) -> Non
     assert await takes(database, "ann", 0)
     assert await takes(database, "bob", 31)
     assert not await takes(database, "ann", 1)
+    assert not await takes(database, "cyd", -1800)
     assert await database.look(partial(lease_in, name="work")) == Lease(
         name="work", owner="bob", until=NOON + timedelta(seconds=61)
     )
@@ -40,6 +41,11 @@ async def test_it_can_be_given_back_but_not_by_somebody_else(database: Database)
     await database.book(lambda connection: release(connection, "work", "ann"))
     assert await database.look(partial(lease_in, name="work")) is None
     assert await takes(database, "bob", 1)
+
+
+async def test_a_lease_of_a_clock_that_was_set_back_keeps_nobody_waiting(database: Database) -> None:
+    assert await takes(database, "ann", 2 * 3600)
+    assert await takes(database, "bob", 0)
 
 
 async def test_leases_of_other_names_are_others(database: Database) -> None:

@@ -15,7 +15,16 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from cmo.errors import OracleError, StorageUnavailable
-from cmo.policy.flags import MAIN_ROLLOUT, FeatureFlag, FeatureVariant, FlagStatus
+from cmo.policy.flags import (
+    MAIN_ROLLOUT,
+    FeatureFlag,
+    FeatureVariant,
+    FlagContext,
+    FlagStatus,
+    Segments,
+    Share,
+    evaluate,
+)
 from cmo.policy.gates import GateVerdict, Measure
 from cmo.policy.rollout import Event, EventKind, Hold, Phase
 from cmo.policy.rollout_plan import RolloutPlan, canary, linear, with_approval
@@ -139,6 +148,12 @@ async def test_what_was_measured_before_does_not_count(store: SqlRollouts, datab
     assert rollout.state.answers == 0
 
 
+async def test_a_clock_set_back_to_before_the_start_hides_no_answers(store: SqlRollouts, database: Database) -> None:
+    await started(store)
+    await answered(database, 40, -5, failed=True)
+    assert [event.kind for event in await looked(store, -4.9)] == [EventKind.ROLLED_BACK]
+
+
 async def test_a_trial_tells_what_would_be_and_keeps_nothing(database: Database, flags: SqlFlags) -> None:
     trial = SqlRollouts(database, trial=True)
     assert (await trial.start(PLAN, ann())).state.percentage == 20
@@ -175,7 +190,7 @@ async def test_it_rolls_back_by_itself_and_stays_so(store: SqlRollouts, flags: S
     (event,) = await looked(store, 0.2)
     assert event.kind is EventKind.ROLLED_BACK
     assert "error rate 100.0%" in event.words
-    assert await share(flags) == (FlagStatus.GRADUAL_ROLLOUT, 0)
+    assert await share(flags) == (FlagStatus.DISABLED, 0)
     await answered(database, 40, 0.3)
     assert await looked(store, 5) == ()
     assert await kinds(store) == ["started", "rolled_back"]
@@ -188,7 +203,7 @@ async def test_a_completed_rollout_still_rolls_back(store: SqlRollouts, flags: S
     assert await state_of(store) == (Phase.COMPLETED, 1)
     await answered(database, 100, 0.3, failed=True)
     await looked(store, 0.4)
-    assert await share(flags) == (FlagStatus.GRADUAL_ROLLOUT, 0)
+    assert await share(flags) == (FlagStatus.DISABLED, 0)
 
 
 async def test_a_breaker_that_rests_again_and_again_rolls_back(store: SqlRollouts) -> None:
@@ -263,10 +278,30 @@ async def test_approval_pause_and_resume_go_into_the_history_with_their_authors(
     ]
 
 
+@pytest.mark.parametrize("action", [None, Action.ROLL_BACK])
+async def test_nobody_is_left_with_a_rolled_back_engine_and_another_start_finds_the_flag_as_people_made_it(
+    store: SqlRollouts, flags: SqlFlags, action: Action | None
+) -> None:
+    testers = Segments(cohorts={"beta_testers": Share(percentage=100)})
+    await flags.create(FeatureFlag(name=MAIN_ROLLOUT, segments=testers, overrides={"u2": True}), ann())
+    people = [FlagContext(user_id="u1", cohort="beta_testers"), FlagContext(user_id="u2")]
+
+    async def have_it() -> list[bool]:
+        flag = await flags.get(MAIN_ROLLOUT)
+        return [evaluate(flag, each, salt="", now=NOON, chance=lambda: 0.0).value for each in people]
+
+    await started(store)
+    assert await have_it() == [True, True]
+    await (store.act(action, ann(1)) if action else looked(store, 1, rests=2))
+    assert await have_it() == [False, False]
+    await started(store)
+    assert await have_it() == [True, True]
+
+
 async def test_a_person_takes_everybody_back_at_once(store: SqlRollouts, flags: SqlFlags) -> None:
     await started(store)
     await store.act(Action.ROLL_BACK, ann(0.1, "complaints"))
-    assert await share(flags) == (FlagStatus.GRADUAL_ROLLOUT, 0)
+    assert await share(flags) == (FlagStatus.DISABLED, 0)
     (newest, *_) = await flags.history(MAIN_ROLLOUT)
     assert (newest.by.author, newest.by.reason) == ("ann", "complaints")
 
@@ -318,6 +353,16 @@ async def test_a_deleted_flag_pauses_the_rollout_and_resuming_makes_it_again(
     assert await share(flags) == (FlagStatus.GRADUAL_ROLLOUT, 20)
 
 
+async def test_rolled_back_a_deleted_flag_does_not_leave_people_to_the_setting(
+    store: SqlRollouts, flags: SqlFlags
+) -> None:
+    await started(store)
+    await flags.delete(MAIN_ROLLOUT, ann(), version=1)
+    await looked(store, 0.1)
+    await store.act(Action.ROLL_BACK, ann(1))
+    assert await share(flags) == (FlagStatus.DISABLED, 0)
+
+
 async def test_guardrails_roll_back_also_what_a_person_has_changed(
     store: SqlRollouts, flags: SqlFlags, database: Database
 ) -> None:
@@ -330,7 +375,7 @@ async def test_guardrails_roll_back_also_what_a_person_has_changed(
     await looked(store, 0.1)
     await answered(database, 40, 0.2, failed=True)
     await looked(store, 0.3)
-    assert await share(flags) == (FlagStatus.GRADUAL_ROLLOUT, 0)
+    assert await share(flags) == (FlagStatus.DISABLED, 0)
 
 
 async def test_a_flag_that_was_switched_off_is_not_switched_on_by_rolling_back(
@@ -369,7 +414,7 @@ async def test_an_emergency_stop_ends_the_rollout_for_good_in_its_authors_name(
     stop = Authorship(author="eve\n", reason="wrong doses\x1b" * LONGEST_REASON, at=at(0.1))
     (event,) = await looked(store, 0.1, stopped=stop)
     assert (event.kind, event.by) == (EventKind.EMERGENCY, "eve")
-    assert await share(flags) == (FlagStatus.GRADUAL_ROLLOUT, 0)
+    assert await share(flags) == (FlagStatus.DISABLED, 0)
     (newest, *_) = await flags.history(MAIN_ROLLOUT)
     assert newest.by.author == "eve"
     assert len(newest.by.reason) <= LONGEST_REASON
@@ -452,6 +497,9 @@ async def test_a_state_of_another_version_is_said_to_be_one(store: SqlRollouts, 
     await database.book(lambda connection: connection.execute(sa.text("UPDATE rollouts SET state = :s"), {"s": other}))
     with pytest.raises(OracleError, match="another version of this program"):
         await store.current()
+    with pytest.raises(OracleError, match="`cmo rollout start` starts another"):
+        await store.act(Action.ROLL_BACK, ann(1))
+    assert (await store.start(PLAN, ann(2))).id == 2
 
 
 async def test_a_database_that_is_none_is_unavailable(file: Path) -> None:
