@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from cmo.bootstrap.breakers import breaker_rules, quality_rules
-from cmo.bootstrap.checking import open_checking, open_scoring
+from cmo.bootstrap.checking import checking_by, open_judges, scoring_by
 from cmo.bootstrap.flags import open_flags
 from cmo.bootstrap.languages import open_languages
 from cmo.bootstrap.money import SystemClock, open_budget, open_database
@@ -171,6 +171,7 @@ async def open_application(settings: Settings) -> AsyncIterator[Application]:
             emergency.stopped,
         )
         gateway = Gateway(engines, breakers=breakers, spending=spending)
+        judges = await open_judges(embedder, served.chat)
         shadow = await open_shadow(
             settings,
             stack,
@@ -179,7 +180,7 @@ async def open_application(settings: Settings) -> AsyncIterator[Application]:
             stopped=emergency.stopped,
             database=database,
             ledger=ledger,
-            scoring=await open_scoring(settings, embedder, served.chat, spending),
+            scoring=scoring_by(settings, judges, spending),
             clock=clock,
         )
         languages = await open_languages(settings, stack, extractor, served.chat, spending)
@@ -202,7 +203,7 @@ async def open_application(settings: Settings) -> AsyncIterator[Application]:
                 key_of=answer_keys(engines),
                 toggles=toggles,
             ),
-            checking=await open_checking(settings, embedder, served.chat, spending, breakers),
+            checking=checking_by(settings, judges, spending, breakers),
             compounds=AnswerCompounds(extractor),
             answer_translator=languages.answers,
             translation_seconds=settings.translation_timeout_seconds,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from dataclasses import dataclass
 
 from cmo.dispatch.breakers import Breakers
 from cmo.dispatch.judging import BudgetedJudge
@@ -20,38 +21,49 @@ from cmo.quality.judging import SentenceJudge
 from cmo.settings import Judge, Settings
 
 
-async def open_checking(
-    settings: Settings, embedder: MiniLM, chat: ChatModel | None, spending: Spending, breakers: Breakers
-) -> Checking:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judges:
+    """Whatever scores answers: rules over embeddings, a language model where the settings want one, and others'."""
+
+    embedder: MiniLM
+    chat: ChatModel | None
+    custom: CustomAssessors
+
+
+async def open_judges(embedder: MiniLM, chat: ChatModel | None) -> Judges:
+    """What scores answers, with the assessors of installed packages loaded: once, since their code is run by it."""
+    registered = await asyncio.to_thread(load_registered)
+    return Judges(embedder=embedder, chat=chat, custom=CustomAssessors(registered.assessors))
+
+
+def checking_by(settings: Settings, judges: Judges, spending: Spending, breakers: Breakers) -> Checking:
     """How answers are checked by these settings."""
     return Checking(
-        assessor=await _assessor(settings, embedder, chat, spending, judge_usd=_judge_usd(settings, chat)),
+        assessor=_assessor(settings, judges, spending, judge_usd=_judge_usd(settings, judges.chat)),
         seconds=settings.quality_timeout_seconds,
         scores=breakers,
         second_opinion_below=settings.second_opinion_below,
     )
 
 
-async def open_scoring(settings: Settings, embedder: MiniLM, chat: ChatModel | None, spending: Spending) -> Scoring:
+def scoring_by(settings: Settings, judges: Judges, spending: Spending) -> Scoring:
     """The same for answers in the shadow. What judging one may cost is set aside with its call, and not once more."""
     return Scoring(
-        assessor=await _assessor(settings, embedder, chat, spending, judge_usd=0.0),
+        assessor=_assessor(settings, judges, spending, judge_usd=0.0),
         seconds=settings.quality_timeout_seconds,
-        ceiling_usd=_judge_usd(settings, chat),
+        ceiling_usd=_judge_usd(settings, judges.chat),
     )
 
 
-async def _assessor(
-    settings: Settings, embedder: MiniLM, chat: ChatModel | None, spending: Spending, *, judge_usd: float
-) -> DraftAssessor:
+def _assessor(settings: Settings, judges: Judges, spending: Spending, *, judge_usd: float) -> DraftAssessor:
     """What scores answers; `judge_usd` is set aside for each that is judged."""
-    judges = settings.quality_judge is Judge.MODEL
+    chat = judges.chat if settings.quality_judge is Judge.MODEL else None
     others = Others(
-        judge=_judge(chat, spending, judge_usd) if judges and chat is not None else None,
-        custom=CustomAssessors((await asyncio.to_thread(load_registered)).assessors),
+        judge=_judge(chat, spending, judge_usd) if chat is not None else None,
+        custom=judges.custom,
         seconds=settings.quality_timeout_seconds,
     )
-    return DraftAssessor(Assessor(embedder), others)
+    return DraftAssessor(Assessor(judges.embedder), others)
 
 
 def _judge(chat: ChatModel, spending: Spending, ceiling_usd: float) -> BudgetedJudge:

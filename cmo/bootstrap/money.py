@@ -38,14 +38,18 @@ async def open_database(settings: Settings, stack: AsyncExitStack) -> Database:
 
 def open_budget(settings: Settings, database: Database, clock: Clock, stack: AsyncExitStack) -> SqlBudget:
     """The budget with the limits that are set; what it has under way is waited for when `stack` ends."""
-    limits = Limits(
+    budget = SqlBudget(database, limits_of(settings), clock=clock, alert_share=settings.cost_alert_threshold)
+    stack.push_async_callback(budget.close)
+    return budget
+
+
+def limits_of(settings: Settings) -> Limits:
+    """What may be spent by the settings."""
+    return Limits(
         daily_usd=settings.daily_budget_usd,
         monthly_usd=settings.monthly_budget_usd,
         user_daily_usd=settings.user_daily_budget_usd,
     )
-    budget = SqlBudget(database, limits, clock=clock, alert_share=settings.cost_alert_threshold)
-    stack.push_async_callback(budget.close)
-    return budget
 
 
 def make_storage(settings: Settings) -> None:

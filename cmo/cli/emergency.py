@@ -13,9 +13,9 @@ from cmo.cli.options import (
     JsonOption,
     ReasonOption,
     StorageOption,
+    author_or_user,
     readable,
     settings_for,
-    system_user,
 )
 from cmo.cli.output import errors_as_sentences, print_json, say
 from cmo.settings import EngineChoice
@@ -55,7 +55,7 @@ def stop(
             stopped = sorted(file.stopped() | set(engines))
             _tell(f"Nothing is changed; stopped would be: {', '.join(stopped)}.", {"engines": stopped}, as_json)
             return
-        made = file.stop(engines, author=_author(author), reason=readable(reason), at=datetime.now(UTC))
+        made = file.stop(engines, author=author_or_user(author), reason=readable(reason), at=datetime.now(UTC))
     _tell(f"Stopped: {', '.join(made.engines)}. `cmo emergency lift` puts them back.", _as_json(made), as_json)
 
 
@@ -72,7 +72,7 @@ def lift(
         file = EmergencyFile(settings_for(papers=None, storage=storage).storage_dir, engines=ENGINES)
         found = file.current()
         if found is not None and not dry_run:
-            file.lift(author=_author(author), reason=readable(reason), at=datetime.now(UTC))
+            file.lift(author=author_or_user(author), reason=readable(reason), at=datetime.now(UTC))
     if found is None:
         _tell("Nothing is stopped.", _as_json(None), as_json)
     else:
@@ -102,10 +102,6 @@ def _as_json(found: EmergencyStop | None) -> dict[str, object]:
         return {"engines": []}
     at = found.at.isoformat() if found.at else None
     return {"engines": list(found.engines), "author": found.author, "reason": found.reason, "at": at}
-
-
-def _author(given: str | None) -> str:
-    return readable(given) if given else system_user()
 
 
 def _tell(words: str, document: dict[str, object], as_json: bool) -> None:

@@ -22,6 +22,7 @@ from cmo.cli.experiment_records import (
     progress_as_json,
 )
 from cmo.cli.experiment_views import analysis_as_json, plan_as_json, print_analysis, print_plan
+from cmo.cli.flag_views import DRY
 from cmo.cli.options import AuthorOption, DryRunOption, JsonOption, ReasonOption, StorageOption, readable, settings_for
 from cmo.cli.output import errors_as_sentences, out, print_json, say
 from cmo.cli.records import authorship, changed_records, from_records, refuse_written_flags
@@ -41,7 +42,6 @@ MAX_ARMS = 20
 """Arms that can be planned for, the control among them."""
 
 _STDIN = Path("-")
-_DRY = "Nothing is changed, this would be: "
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The experiment.", show_default=False)]
 HtmlOption = Annotated[
@@ -160,7 +160,7 @@ def create(
         print_json({"dry_run": dry_run, **experiment_as_json(kept, experiment)})
         return
     how = "" if dry_run else f' `cmo experiment start "{kept.name}"` starts it.'
-    say(f'{_DRY if dry_run else ""}The experiment "{kept.name}" is kept as a draft.{how}')
+    say(f'{DRY if dry_run else ""}The experiment "{kept.name}" is kept as a draft.{how}')
 
 
 @group.command("list")
@@ -213,7 +213,7 @@ def start(
         print_json({"dry_run": dry_run, **experiment_as_json(kept, experiment)})
         return
     say(
-        f'{_DRY if dry_run else ""}The experiment "{kept.name}" runs with {experiment.share_percent:g} % of people, by '
+        f'{DRY if dry_run else ""}The experiment "{kept.name}" runs with {experiment.share_percent:g} % of people, by '
         f'version {kept.flag_version} of the flag "{kept.flag}". Leave that flag alone until the experiment is stopped.'
     )
 
@@ -273,7 +273,7 @@ def stop(
         print_json({"dry_run": dry_run, **kept_as_json(kept)})
         return
     say(
-        f'{_DRY if dry_run else ""}The experiment "{kept.name}" is stopped, and the flag "{kept.flag}" is what it was '
+        f'{DRY if dry_run else ""}The experiment "{kept.name}" is stopped, and the flag "{kept.flag}" is what it was '
         "before."
     )
 

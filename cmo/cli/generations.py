@@ -23,9 +23,9 @@ from cmo.cli.options import (
     PapersOption,
     ReasonOption,
     StorageOption,
+    author_or_user,
     readable,
     settings_for,
-    system_user,
 )
 from cmo.cli.output import complain, errors_as_sentences, out, print_json, printable, say
 from cmo.errors import LibraryError
@@ -75,7 +75,7 @@ def check(
         settings = settings_for(papers=papers, storage=storage)
         info = _named(settings.storage_dir, name)
         health = _examined(settings, info)
-        Succession(settings.storage_dir).note(Event.of_check(health, author=system_user(), at=datetime.now(UTC)))
+        Succession(settings.storage_dir).note(Event.of_check(health, author=author_or_user(None), at=datetime.now(UTC)))
     if as_json:
         print_json(_health_as_json(health))
     else:
@@ -158,7 +158,7 @@ def _examined(settings: Settings, info: GenerationInfo) -> Health:
 
 def _refuse(storage: Path, health: Health, author: str | None, *, dry_run: bool, as_json: bool) -> None:
     if not dry_run:
-        Succession(storage).note(Event.of_check(health, author=_by(author), at=datetime.now(UTC)))
+        Succession(storage).note(Event.of_check(health, author=author_or_user(author), at=datetime.now(UTC)))
     if as_json:
         print_json({"error": f"{health.generation} is not healthy.", **_health_as_json(health)})
     else:
@@ -189,15 +189,11 @@ def _event(
         action=action,
         generation=info.name,
         before=serving.name if serving is not None else "",
-        author=_by(author),
+        author=author_or_user(author),
         reason=readable(reason),
         at=datetime.now(UTC),
         forced=forced,
     )
-
-
-def _by(author: str | None) -> str:
-    return readable(author) if author else system_user()
 
 
 # How things are shown.

@@ -89,6 +89,11 @@ def readable(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
+def author_or_user(author: str | None) -> str:
+    """Who is the author of a change: whoever was named, else who runs the command."""
+    return readable(author or system_user())
+
+
 def system_user() -> str:
     """Who runs the command."""
     try:

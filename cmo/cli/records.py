@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from cmo.bootstrap.money import make_storage
-from cmo.cli.options import readable, system_user
+from cmo.cli.options import author_or_user, readable
 from cmo.errors import OracleError
 from cmo.settings import FlagsFrom, Settings
 from cmo.storage.database import Database, migrate
@@ -45,7 +45,7 @@ def changed_records(settings: Settings, change: Callable[[Database], Awaitable[T
 
 def authorship(author: str | None, reason: str) -> Authorship:
     """Who changes something now, and why; without an author it is the system user."""
-    return Authorship(author=readable(author or system_user()), reason=readable(reason), at=datetime.now(UTC))
+    return Authorship(author=author_or_user(author), reason=readable(reason), at=datetime.now(UTC))
 
 
 def refuse_written_flags(settings: Settings) -> None:

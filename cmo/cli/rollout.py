@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -15,12 +14,10 @@ from cmo.cli.options import (
     JsonOption,
     ReasonOption,
     StorageOption,
-    readable,
     settings_for,
-    system_user,
 )
 from cmo.cli.output import errors_as_sentences, out, print_json, say
-from cmo.cli.records import changed_records, from_records, refuse_written_flags
+from cmo.cli.records import authorship, changed_records, from_records, refuse_written_flags
 from cmo.cli.rollout_options import PlanOptions, takes_plan
 from cmo.cli.rollout_views import (
     event_as_json,
@@ -37,7 +34,6 @@ from cmo.policy.rollout import Event
 from cmo.settings import Settings
 from cmo.storage.database import Database
 from cmo.storage.emergency import EmergencyFile
-from cmo.storage.flags import Authorship
 from cmo.storage.rollouts import ENGINE, Action, Rollout, SqlRollouts
 
 MOST_EVENTS = 200
@@ -87,7 +83,7 @@ def start(
     It takes the options of `cmo rollout plan`, which shows what they make.
     """
     with errors_as_sentences(as_json=as_json):
-        made, by, settings = options.made(), _by(author, reason), settings_for(papers=None, storage=storage)
+        made, by, settings = options.made(), authorship(author, reason), settings_for(papers=None, storage=storage)
         _refuse_stopped(settings)
         begun = _change(settings, dry_run, lambda store: store.start(made, by))
     tell(begun, dry_run=dry_run, as_json=as_json)
@@ -185,7 +181,7 @@ def history(
 
 def _do(action: Action, reason: str, author: str | None, storage: Path | None, *, dry_run: bool, as_json: bool) -> None:
     with errors_as_sentences(as_json=as_json):
-        by, settings = _by(author, reason), settings_for(papers=None, storage=storage)
+        by, settings = authorship(author, reason), settings_for(papers=None, storage=storage)
         done = _change(settings, dry_run, lambda store: store.act(action, by))
     tell(done, dry_run=dry_run, as_json=as_json)
 
@@ -198,7 +194,3 @@ def _change(settings: Settings, dry_run: bool, change: Callable[[SqlRollouts], A
 def _refuse_stopped(settings: Settings) -> None:
     if ENGINE in EmergencyFile(settings.storage_dir, engines=(ENGINE,)).stopped():
         raise OracleError(f"The engine {ENGINE} is stopped. Put it back with `cmo emergency lift` first.")
-
-
-def _by(author: str | None, reason: str) -> Authorship:
-    return Authorship(author=readable(author or system_user()), reason=readable(reason), at=datetime.now(UTC))

@@ -10,7 +10,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from math import inf
 from pathlib import Path
@@ -22,6 +22,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from cmo.bootstrap.breakers import breaker_rules, quality_rules
+from cmo.bootstrap.money import limits_of
 from cmo.cli.month_options import behaviours, changes, outages, stops
 from cmo.cli.month_views import month_as_json, print_month
 from cmo.cli.options import JsonOption, settings_for
@@ -34,7 +35,6 @@ from cmo.cli.simulated_trials import ExperimentTrial, RolloutTrial
 from cmo.cli.simulated_world import DATABASE, Rules
 from cmo.dispatch.experiment_file import experiment_in, read_text
 from cmo.errors import OracleError
-from cmo.policy.budget import Limits
 from cmo.policy.experiment_in_service import refuse_unfit
 from cmo.policy.gates import Measure
 from cmo.policy.rollout_plan import RolloutPlan, staged
@@ -235,6 +235,7 @@ def _trial(plan: Path | None, experiment: Path | None) -> MakeTrial:
 
 
 def _rules(settings: Settings, daily_budget: float | None) -> Rules:
+    limits = limits_of(settings)
     return Rules(
         salt=settings.hash_salt,
         rollout_percentage=settings.rollout,
@@ -243,11 +244,7 @@ def _rules(settings: Settings, daily_budget: float | None) -> Rules:
         breaker=breaker_rules(settings),
         quality=quality_rules(settings),
         second_opinion_below=settings.second_opinion_below,
-        limits=Limits(
-            daily_usd=settings.daily_budget_usd if daily_budget is None else daily_budget,
-            monthly_usd=settings.monthly_budget_usd,
-            user_daily_usd=settings.user_daily_budget_usd,
-        ),
+        limits=limits if daily_budget is None else replace(limits, daily_usd=daily_budget),
         alert_share=settings.cost_alert_threshold,
     )
 

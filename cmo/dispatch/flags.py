@@ -21,6 +21,7 @@ from cmo.errors import OracleError
 from cmo.interfaces import Clock
 from cmo.logs import fields
 from cmo.policy.flags import FeatureVariant, FlagContext, FlagReason, FlagSet, FlagValue, MalformedFlag, evaluate
+from cmo.values import Question
 
 POLL_SECONDS = 1.0
 """How often changes made elsewhere are looked for. They have to be in force after 5 seconds at most."""
@@ -165,6 +166,11 @@ class Flags:
                 await self.refresh()
             except Exception:  # a bug in a source must not leave this process with old flags for ever
                 _log.exception("flags_poll_failed")
+
+
+def asker_of(question: Question) -> FlagContext:
+    """Whom flags are asked for when a question comes in: whoever asked it."""
+    return FlagContext(user_id=question.user_id, cohort=question.cohort, region=question.region)
 
 
 def feature_flag(

@@ -18,6 +18,7 @@ from typing import Any, Final, Protocol, TypeAlias, TypeVar, cast
 
 from cmo.citations import ANY_MARKER
 from cmo.dispatch.bill import Bill
+from cmo.dispatch.flags import asker_of
 from cmo.dispatch.paid import CallLedger
 from cmo.errors import EngineUnavailable, OracleError
 from cmo.interfaces import Assessor, Clock, Engine
@@ -174,9 +175,7 @@ class Shadow:
         self._waiting.put_nowait(_Waiting(offered=offered, shadow=shadow))
 
     def _is_sampled(self, offered: Offered) -> bool:
-        question = offered.request.question
-        person = FlagContext(user_id=question.user_id, cohort=question.cohort, region=question.region)
-        return self._flags.evaluate(SHADOW_MODE, person).value
+        return self._flags.evaluate(SHADOW_MODE, asker_of(offered.request.question)).value
 
     def _whom(self, offered: Offered) -> str | None:
         stopped = self._stopped()

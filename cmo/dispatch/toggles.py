@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from cmo.dispatch.assignments import Assignments
-from cmo.dispatch.flags import Flags
-from cmo.policy.flags import MAIN_ROLLOUT, FlagContext, FlagReason, FlagValue
+from cmo.dispatch.flags import Flags, asker_of
+from cmo.policy.flags import MAIN_ROLLOUT, FlagReason, FlagValue
 from cmo.values import Feature, Question
 
 
@@ -28,14 +28,14 @@ class FlagToggles:
 
     def is_on(self, feature: Feature, question: Question) -> bool:
         """Whether the person who asks has the feature."""
-        return self._flags.is_feature_enabled(feature.value, _person(question), default=self._defaults[feature])
+        return self._flags.is_feature_enabled(feature.value, asker_of(question), default=self._defaults[feature])
 
     async def rollout(self, question: Question) -> FlagValue | None:
         """Whether the main rollout leads the person to the home engine; None when no flag says so of this person.
 
         In a test they keep the variant they got first.
         """
-        value = await self._assignments.evaluate(MAIN_ROLLOUT, _person(question))
+        value = await self._assignments.evaluate(MAIN_ROLLOUT, asker_of(question))
         return None if value.reason in (FlagReason.UNKNOWN, FlagReason.NO_USER_ID) else value
 
     def stopped(self) -> frozenset[str]:
@@ -46,7 +46,3 @@ class FlagToggles:
     def revision(self) -> str:
         """Names the flags in force; "" when there are none."""
         return self._flags.snapshot.revision if self._flags.snapshot.flags else ""
-
-
-def _person(question: Question) -> FlagContext:
-    return FlagContext(user_id=question.user_id, cohort=question.cohort, region=question.region)
