@@ -13,8 +13,8 @@ from rich.text import Text
 from cmo.cli.flag_views import DRY
 from cmo.cli.output import out, print_json, printable, say
 from cmo.policy.flags import MAIN_ROLLOUT
-from cmo.policy.gates import Finding, GateResult, GateVerdict, Role, judged, limit_words
-from cmo.policy.rollout import Event, Hold, Phase, RolloutState
+from cmo.policy.gates import Finding, GateResult, GateVerdict, Role, limit_words
+from cmo.policy.rollout import Event, Hold, Phase, RolloutState, gates_of
 from cmo.policy.rollout_documents import plan_document
 from cmo.policy.rollout_plan import HOUR_SECONDS, RolloutPlan
 from cmo.storage.breakers import SqlBreakerStore
@@ -36,11 +36,7 @@ class Standing:
     @property
     def gates(self) -> tuple[GateResult, ...]:
         """What the gates say of this stage so far."""
-        state = self.rollout.state
-        return tuple(
-            judged(track, criterion, breaker_rests=self.breaker_rests)
-            for track, criterion in zip(state.tracks, state.plan.criteria, strict=True)
-        )
+        return gates_of(self.rollout.state, breaker_rests=self.breaker_rests)
 
     @property
     def is_watched(self) -> bool:

@@ -144,7 +144,7 @@ def step(state: RolloutState, readings: Readings, *, now: float) -> Step:
         return Step(state=state)
     state = _observing(_in_time(state, now), readings, now)
     if _is_broken(state, readings):
-        gates = _judged(state, readings)
+        gates = gates_of(state, breaker_rests=readings.breaker_rests)
         broken = _joined(gate for gate in gates if _has_failed(gate))
         return _rolled_back(state, EventKind.ROLLED_BACK, broken, now, gates=gates)
     if state.phase not in _MOVING:
@@ -152,7 +152,7 @@ def step(state: RolloutState, readings: Readings, *, now: float) -> Step:
     not_due = _not_due(state, now)
     if not_due:
         return _held(state, not_due, (), now)
-    gates = _judged(state, readings)
+    gates = gates_of(state, breaker_rests=readings.breaker_rests)
     holds = _holds_of(gates)
     if holds:
         return _held(state, holds, gates, now)
@@ -198,6 +198,14 @@ def emergency(state: RolloutState, *, by: str, reason: str, now: float) -> Step:
     if state.phase is Phase.ROLLED_BACK:
         return Step(state=state)
     return _rolled_back(state, EventKind.EMERGENCY, reason, now, by=by)
+
+
+def gates_of(state: RolloutState, *, breaker_rests: int | None) -> tuple[GateResult, ...]:
+    """What the gates say of this stage so far; see Readings about the breaker's rests."""
+    return tuple(
+        judged(track, criterion, breaker_rests=breaker_rests)
+        for track, criterion in zip(state.tracks, state.plan.criteria, strict=True)
+    )
 
 
 def told_holds(state: RolloutState) -> tuple[Hold, ...]:
@@ -255,13 +263,6 @@ def _is_broken(state: RolloutState, readings: Readings) -> bool:
 
 def _has_failed(gate: GateResult) -> bool:
     return gate.verdict is GateVerdict.FAIL and gate.criterion.role is Role.GUARDRAIL
-
-
-def _judged(state: RolloutState, readings: Readings) -> tuple[GateResult, ...]:
-    return tuple(
-        judged(track, criterion, breaker_rests=readings.breaker_rests)
-        for track, criterion in zip(state.tracks, state.plan.criteria, strict=True)
-    )
 
 
 def _not_due(state: RolloutState, now: float) -> tuple[Hold, ...]:

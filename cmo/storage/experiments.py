@@ -24,7 +24,7 @@ from cmo.storage.columns import UtcTime
 from cmo.storage.database import Database, as_unavailable
 from cmo.storage.flags import Authorship, booked, flag_in, put, put_back, said
 from cmo.storage.observations import observed
-from cmo.storage.rollouts import is_under_way
+from cmo.storage.rollouts import is_under_way, running_experiment
 
 T = TypeVar("T")
 
@@ -237,8 +237,7 @@ def _observations(name: str, now: datetime, connection: sa.Connection) -> Sequen
 
 
 def _refuse_beside_another(connection: sa.Connection) -> None:
-    runs = sa.select(_experiments.c.name).where(_experiments.c.state == ExperimentState.RUNNING.value)
-    if (running := connection.execute(runs).scalar()) is not None:
+    if (running := running_experiment(connection)) is not None:
         raise OracleError(f'The experiment "{running}" runs: stop it first. Both would act through the same flag.')
     if is_under_way(connection):
         raise OracleError(

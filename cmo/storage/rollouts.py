@@ -215,6 +215,12 @@ def is_under_way(connection: sa.Connection) -> bool:
     return False
 
 
+def running_experiment(connection: sa.Connection) -> str | None:
+    """The name of the experiment that has the rollout's flag to itself, in a transaction of somebody else's."""
+    running = sa.select(_experiments.c.name).where(_experiments.c.state == "running")
+    return connection.execute(running).scalar()
+
+
 def _start(plan: RolloutPlan, by: Authorship, connection: sa.Connection) -> Rollout:
     _refuse_second(connection)
     reason, author = said("reason", by.reason), said("author", by.author)
@@ -236,9 +242,8 @@ def _start(plan: RolloutPlan, by: Authorship, connection: sa.Connection) -> Roll
 def _refuse_second(connection: sa.Connection) -> None:
     if is_under_way(connection):
         raise OracleError("A rollout is under way. `cmo rollout status` shows it; roll it back to start another.")
-    running = sa.select(_experiments.c.name).where(_experiments.c.state == "running")
-    if (found := connection.execute(running).first()) is not None:
-        raise OracleError(f'The experiment "{found.name}" is running, and has the flag of the rollout. Stop it first.')
+    if (name := running_experiment(connection)) is not None:
+        raise OracleError(f'The experiment "{name}" is running, and has the flag of the rollout. Stop it first.')
 
 
 def _act(action: Action, by: Authorship, connection: sa.Connection) -> Rollout:
